@@ -1,0 +1,1 @@
+"""State and ``step()``: nets, optimisers and schedules around the equations."""
