@@ -38,4 +38,4 @@ class InputError(ValueError):
 
 
 class DegenerateLearningError(RuntimeError):
-    """Learning produced nothing usable (NaN, collapsed classes, an empty split); nothing is written."""
+    """Learning produced nothing usable (NaN, collapsed classes, an empty split)."""

@@ -1,0 +1,163 @@
+"""Which column is the label, the image, the id: as the person says, else by name and type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from labelfix.errors import InputError
+from labelfix.inputs.kinds import is_encoded, is_text
+from labelfix.inputs.tables import Table
+from labelfix.inputs.wording import quoted
+
+_LABEL = ("label", "labels", "target", "class", "category", "y", "given_label", "noisy_label")
+_IMAGE = ("image", "img", "path", "file", "file_name", "filename", "image_path", "filepath")
+_ID = ("id", "ids", "index", "uid", "uuid", "key", "row_id", "sample_id", "image_id")
+
+_PANDAS_INDEX = r"(__index_level_\d+__|Unnamed: \d+|\s*)$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Names of the columns that labelfix reads; None = there is none.
+
+    Args:
+        label: the label column.
+        image: the column of paths, bytes or `{bytes, path}` structs.
+        id: the id column.
+        features: the list column of features.
+    """
+
+    label: str | None = None
+    image: str | None = None
+    id: str | None = None
+    features: str | None = None
+
+    def only_in(self, table: Table) -> Columns:
+        """Returns the same choice without the columns that `table` does not have."""
+        names = set(table.names)
+        return Columns(
+            label=self.label if self.label in names else None,
+            image=self.image if self.image in names else None,
+            id=self.id if self.id in names else None,
+            features=self.features if self.features in names else None,
+        )
+
+
+def choose_columns(
+    table: Table, wanted: Columns, *, labelled: bool = True
+) -> tuple[Columns, tuple[str, ...]]:
+    """Completes the person's choice of columns; returns it and a notice of what was taken.
+
+    Args:
+        table: the table.
+        wanted: columns named by the person, all of them in the table.
+        labelled: whether a label column is needed.
+
+    Raises:
+        InputError: a named column is missing, or no column is plainly the label.
+    """
+    _require(table, wanted)
+    if table.is_folder:
+        return _of_folder(table, wanted), ()
+    chosen = wanted
+    if labelled and chosen.label is None:
+        chosen = replace(chosen, label=_by_name(table, _LABEL, chosen, _may_be_label))
+    if chosen.image is None:
+        by_name = _by_name(table, _IMAGE, chosen, _may_be_image)
+        chosen = replace(chosen, image=by_name or _by_type(table, chosen))
+    if chosen.id is None:
+        chosen = replace(chosen, id=_by_name(table, _ID, chosen, _may_be_id))
+    if labelled and chosen.label is None:
+        chosen = replace(chosen, label=_single_remaining(table, chosen))
+    return chosen, _notices(table, wanted, chosen)
+
+
+def _require(table: Table, wanted: Columns) -> None:
+    options = {
+        "--label-column": wanted.label,
+        "--image-column": wanted.image,
+        "--id-column": wanted.id,
+        "--features": wanted.features,
+    }
+    for option, name in options.items():
+        if name is not None and table.is_folder:
+            raise InputError(
+                f"is a folder of classes, so {option} says nothing",
+                mend=f"leave {option} out, or give a table",
+                file=table.path,
+            )
+        if name is not None:
+            table.require(name, option=option)
+
+
+def _of_folder(table: Table, wanted: Columns) -> Columns:
+    return replace(wanted, label="label", image="image")
+
+
+def _by_name(
+    table: Table, names: tuple[str, ...], chosen: Columns, fits: Callable[[pa.DataType], bool]
+) -> str | None:
+    free = _free(table, chosen)
+    folded = {name.strip().lower(): name for name in reversed(free)}
+    found = [folded[name] for name in names if name in folded]
+    return next((name for name in found if fits(table.schema.field(name).type)), None)
+
+
+def _by_type(table: Table, chosen: Columns) -> str | None:
+    free = [name for name in _free(table, chosen) if is_encoded(table.schema.field(name).type)]
+    return free[0] if len(free) == 1 else None
+
+
+def _single_remaining(table: Table, chosen: Columns) -> str:
+    free = [
+        name
+        for name in _free(table, chosen)
+        if _may_be_label(table.schema.field(name).type) and not re.match(_PANDAS_INDEX, name)
+    ]
+    if len(free) == 1:
+        return free[0]
+    what = "several columns could be" if free else "no column can be"
+    raise InputError(
+        f"{what} the label",
+        mend=f"choose it with --label-column among {quoted(table.names, 30)}",
+        file=table.path,
+    )
+
+
+def _free(table: Table, chosen: Columns) -> list[str]:
+    taken = {chosen.label, chosen.image, chosen.id, chosen.features}
+    return [name for name in table.names if name not in taken]
+
+
+def _may_be_label(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or is_encoded(kind) or pa.types.is_temporal(kind))
+
+
+def _may_be_id(kind: pa.DataType) -> bool:
+    return is_text(kind) or pa.types.is_integer(kind)
+
+
+def _may_be_image(kind: pa.DataType) -> bool:
+    return is_text(kind) or is_encoded(kind)
+
+
+def _notices(table: Table, wanted: Columns, chosen: Columns) -> tuple[str, ...]:
+    taken = {
+        "label": (wanted.label, chosen.label),
+        "image": (wanted.image, chosen.image),
+        "id": (wanted.id, chosen.id),
+    }
+    parts = [f"{role} '{new}'" for role, (old, new) in taken.items() if old is None and new]
+    if not parts:
+        return ()
+    return (f"{table.title}: columns taken: {', '.join(parts)}{_rivals(table, chosen)}",)
+
+
+def _rivals(table: Table, chosen: Columns) -> str:
+    free = _free(table, chosen)
+    others = [name for name in free if name.strip().lower() in _LABEL]
+    return f" (not as label: {quoted(others)})" if others and chosen.label else ""

@@ -1,0 +1,164 @@
+"""Row ids: from the id column, else the image path, else the row number; and how they match."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from labelfix.errors import InputError
+from labelfix.inputs.columns import Columns
+from labelfix.inputs.kinds import is_text
+from labelfix.inputs.tables import Table
+from labelfix.inputs.wording import counted
+
+
+class Origin(Enum):
+    """Where ids come from."""
+
+    COLUMN = "the id column"
+    PATH = "the image path"
+    NUMBER = "the row number, counted from 0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ids:
+    """The ids of one table.
+
+    Args:
+        values: (N,) object array of str, unique.
+        origin: where they come from.
+    """
+
+    values: np.ndarray
+    origin: Origin
+
+
+def read_ids(table: Table, columns: Columns) -> Ids:
+    """Reads the ids of a table.
+
+    Raises:
+        InputError: an id is missing or stands twice, or the id column holds no text or integers.
+    """
+    if columns.id is not None:
+        values = as_ids(table.column(columns.id), table=table, column=columns.id)
+        refuse_duplicates(values, table=table, column=columns.id)
+        return Ids(values=values, origin=Origin.COLUMN)
+    if columns.image is not None:
+        paths = _paths(table, columns.image)
+        if paths is not None:
+            return Ids(values=paths, origin=Origin.PATH)
+    numbers = np.arange(table.rows).astype(str).astype(object)
+    return Ids(values=numbers, origin=Origin.NUMBER)
+
+
+def as_ids(values: pa.ChunkedArray, *, table: Table, column: str) -> np.ndarray:
+    """Turns a column of text or integers into (N,) object array of str.
+
+    Raises:
+        InputError: another type, or an empty id.
+    """
+    if pa.types.is_floating(values.type):
+        whole = pc.equal(values, pc.floor(values))
+        values = values.cast(pa.int64()) if pc.all(whole).as_py() else values
+    if not (is_text(values.type) or pa.types.is_integer(values.type)):
+        raise InputError(
+            f"holds {values.type}, not ids",
+            mend="ids are text or integers: choose their column with --id-column",
+            file=table.path,
+            column=column,
+        )
+    text = values.cast(pa.string())
+    holes = np.flatnonzero(pc.equal(pc.fill_null(text, ""), "").to_numpy())
+    if len(holes):
+        raise InputError(
+            "has no id",
+            mend="give every row an id, or choose another column with --id-column",
+            file=table.path,
+            row=int(holes[0]) + 1,
+            column=column,
+        )
+    return np.asarray(text.to_numpy(zero_copy_only=False), dtype=object)
+
+
+def refuse_duplicates(values: np.ndarray, *, table: Table, column: str) -> None:
+    """Raises InputError where an id stands twice, with both rows."""
+    later = np.flatnonzero(pd.Index(values, dtype=object).duplicated())
+    if not len(later):
+        return
+    value = values[later[0]]
+    first = int(np.flatnonzero(values == value)[0]) + 1
+    raise InputError(
+        f"id '{value}' stands in row {first} too ({counted(len(later), 'repeated row')} in all)",
+        mend="remove the repeated rows, or choose a unique column with --id-column",
+        file=table.path,
+        row=int(later[0]) + 1,
+        column=column,
+    )
+
+
+def locate(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Returns the position of each wanted id in `ids`, int64; -1 = it is not there."""
+    return pd.Index(ids, dtype=object).get_indexer(pd.Index(wanted, dtype=object))
+
+
+def match_rows(
+    data: Table, data_columns: Columns, data_ids: Ids, clean: Table, columns: Columns, ids: Ids
+) -> np.ndarray:
+    """Finds CLEAN's rows in DATA, by id column and by image file.
+
+    A path in CLEAN means the file that it leads to, so that `train/cat/1.png` and `val/cat/1.png`
+    stay two images though both tables write `cat/1.png`. Only where it leads nowhere from CLEAN's
+    own folder is it taken as DATA wrote it.
+
+    Returns:
+        (C,) int64, row of DATA; -1 = not there.
+    """
+    found = np.full(clean.rows, -1, dtype=np.int64)
+    if ids.origin is Origin.COLUMN:
+        found = locate(data_ids.values, ids.values)
+    theirs, ours = _files(clean, columns.image), _files(data, data_columns.image)
+    open_rows = np.flatnonzero(found == -1)
+    if theirs is None or ours is None or not len(open_rows):
+        return found
+    # A file may stand in several rows of DATA under ids of their own: the first is taken here,
+    # the others are found by content.
+    unique = pd.Series(np.arange(len(ours)), index=ours)
+    unique = unique[~unique.index.duplicated()]
+    found[open_rows] = unique.reindex(theirs[open_rows], fill_value=-1).to_numpy()
+    if data_ids.origin is Origin.PATH and ids.origin is Origin.PATH:
+        lost = [row for row in np.flatnonzero(found == -1) if not os.path.exists(theirs[row])]
+        found[lost] = locate(data_ids.values, ids.values[lost])
+    return found
+
+
+def _paths(table: Table, column: str) -> np.ndarray | None:
+    """Returns image paths as ids, where every row has its own."""
+    kind = table.schema.field(column).type
+    if is_text(kind):
+        if table.column(column).null_count:
+            return None
+        values = as_ids(table.column(column), table=table, column=column)
+        refuse_duplicates(values, table=table, column=column)
+        return values
+    if not pa.types.is_struct(kind):
+        return None
+    paths = table.child(column, "path").cast(pa.string())
+    if paths.null_count or pc.any(pc.equal(paths, "")).as_py():
+        return None
+    values = np.asarray(paths.to_numpy(zero_copy_only=False), dtype=object)
+    return None if pd.Index(values, dtype=object).has_duplicates else values
+
+
+def _files(table: Table, column: str | None) -> np.ndarray | None:
+    """Returns (N,) absolute paths of the images; None where they are not files."""
+    if column is None or not is_text(table.schema.field(column).type):
+        return None
+    root = os.path.abspath(table.root)
+    paths = table.column(column).cast(pa.string()).to_pylist()
+    return np.array([os.path.normpath(os.path.join(root, path or "")) for path in paths], object)

@@ -1,0 +1,218 @@
+"""Labels as text of any type, and as class codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from labelfix.errors import InputError
+from labelfix.inputs.kinds import is_text
+from labelfix.inputs.tables import Table
+from labelfix.inputs.wording import counted, nearest, quoted
+
+MOST_CLASSES = 10_000
+FOLDS = 5
+_CLASS_LIKE_HOLES = {"na", "n/a", "null", "none", "unknown", "-1", "?", "-"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The labels of one table.
+
+    Args:
+        codes: (N,) int32, positions in `names`; -1 = no label.
+        names: the distinct labels as text, in order of appearance.
+    """
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+
+
+def encode(table: Table, column: str) -> Labels:
+    """Reads a label column of text, integers, booleans or integral decimals.
+
+    Null, NaN, and empty or blank text mean no label. Hugging Face's ClassLabel names replace its
+    codes.
+
+    Raises:
+        InputError: the column holds decimals, lists, bytes or anything else that is no class.
+    """
+    text = _as_text(table, column)
+    text = _named_by_hugging_face(table, column, text)
+    encoded = text.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    found = [str(name) for name in encoded.dictionary.to_pylist()]
+    kept = [name for name in found if name.strip() and name.lower() != "nan"]
+    position = {name: code for code, name in enumerate(kept)}
+    # One more entry at the end, so that index -1 (null) maps to -1 as well.
+    lookup = np.array([*(position.get(name, -1) for name in found), -1], dtype=np.int32)
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Labels(codes=lookup[codes], names=tuple(kept))
+
+
+def sort_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """Sorts class names: numerically where all are integers, else lexicographically."""
+    if all(re.fullmatch(r"-?(0|[1-9][0-9]*)", name) for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def align(labels: Labels, class_names: Sequence[str], *, table: Table, column: str) -> np.ndarray:
+    """Recodes labels to positions in `class_names`, (N,) int32; -1 = no label.
+
+    Raises:
+        InputError: a label is not among the class names.
+    """
+    position = {name: code for code, name in enumerate(class_names)}
+    lookup = np.array([*(position.get(name, -2) for name in labels.names), -1], dtype=np.int32)
+    codes = lookup[labels.codes]
+    unknown = np.flatnonzero(codes == -2)
+    if len(unknown):
+        label = labels.names[labels.codes[unknown[0]]]
+        raise InputError(
+            f"label '{label}' is not a class of the dataset",
+            mend=f"{nearest(label, class_names)}known labels: {quoted(class_names, 20)}",
+            file=table.path,
+            row=int(unknown[0]) + 1,
+            column=column,
+        )
+    return codes
+
+
+def require_labels(labels: Labels, *, table: Table, column: str) -> None:
+    """Raises InputError at the first row without a label."""
+    holes = np.flatnonzero(labels.codes == -1)
+    if len(holes):
+        raise InputError(
+            f"has no label ({counted(len(holes), 'such row')})",
+            mend="only the dataset itself may hold rows without a label: fill or remove them",
+            file=table.path,
+            row=int(holes[0]) + 1,
+            column=column,
+        )
+
+
+def check_classes(labels: Labels, *, table: Table, column: str) -> tuple[str, ...]:
+    """Checks that DATA's labels can be learnt from; returns notices.
+
+    Raises:
+        InputError: no labels, one class, too few labelled rows, or as many classes as an id has.
+    """
+    labelled = int((labels.codes >= 0).sum())
+    classes = len(labels.names)
+    problem = mend = ""
+    if labelled == 0:
+        problem, mend = "no row has a label", "choose the column of labels with --label-column"
+    elif classes > MOST_CLASSES or classes > max(labelled / 2, 2):
+        problem = f"{counted(classes, 'class')} in {counted(labelled, 'labelled row')}"
+        problem += " looks like an id column or free text"
+        mend = "choose the column of labels with --label-column"
+    elif classes == 1:
+        problem = f"every label is '{labels.names[0]}'"
+        mend = "give a dataset with at least two classes"
+    elif labelled < FOLDS:
+        problem = f"only {counted(labelled, 'row')} with a label"
+        mend = f"cross-validation needs at least {FOLDS}, and many more to learn anything"
+    if problem:
+        raise InputError(problem, mend=mend, file=table.path, column=column)
+    return (*_rare(labels, table), *_doubtful(labels.names, table))
+
+
+def check_cover(codes: np.ndarray, class_names: Sequence[str], *, table: Table) -> None:
+    """Raises InputError where a clean set lacks a class."""
+    present = np.bincount(codes[codes >= 0], minlength=len(class_names)) > 0
+    absent = [name for name, here in zip(class_names, present, strict=True) if not here]
+    if absent:
+        raise InputError(
+            f"no checked row of {'class' if len(absent) == 1 else 'classes'} {quoted(absent)}",
+            mend="check a few rows of every class, or leave the clean set out",
+            file=table.path,
+        )
+
+
+def _rare(labels: Labels, table: Table) -> tuple[str, ...]:
+    counts = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.names))
+    rare = [labels.names[code] for code in np.flatnonzero(counts < FOLDS)]
+    if not rare:
+        return ()
+    classes = counted(len(rare), "class")
+    return (f"{table.title}: {classes} with fewer than {FOLDS} rows: {quoted(rare, 5)}",)
+
+
+def _doubtful(names: Sequence[str], table: Table) -> Sequence[str]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    twins = [
+        f"{table.title}: classes {quoted(group)} differ only by case or space"
+        for group in groups.values()
+        if len(group) > 1
+    ]
+    holes = [name for name in names if name.lower() in _CLASS_LIKE_HOLES]
+    taken = f"{table.title}: {quoted(holes)} counts as a class, not as a missing label"
+    return [*twins, *([taken] if holes else [])]
+
+
+def _as_text(table: Table, column: str) -> pa.ChunkedArray:
+    values = table.column(column)
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+        kind = values.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _integral(values, table, column).cast(pa.string())
+    if pa.types.is_boolean(kind):
+        return pc.if_else(values, "True", "False")
+    if pa.types.is_integer(kind) or is_text(kind) or pa.types.is_null(kind):
+        return values.cast(pa.string())
+    raise InputError(
+        f"holds {kind}, not labels",
+        mend="labels are text, integers or booleans: choose their column with --label-column",
+        file=table.path,
+        column=column,
+    )
+
+
+def _integral(values: pa.ChunkedArray, table: Table, column: str) -> pa.ChunkedArray:
+    numbers = values.cast(pa.float64()).to_numpy()
+    rounded = np.nan_to_num(np.rint(numbers), nan=0.0, posinf=np.nan, neginf=np.nan)
+    broken = np.flatnonzero(~np.isnan(numbers) & ((numbers != rounded) | (abs(rounded) > 2**53)))
+    if len(broken):
+        raise InputError(
+            f"{numbers[broken[0]]:g} looks like a regression target, not a class",
+            mend="labels are text or whole numbers: choose their column with --label-column",
+            file=table.path,
+            row=int(broken[0]) + 1,
+            column=column,
+        )
+    holes = np.isnan(numbers)
+    return pa.chunked_array([pa.array(np.where(holes, 0, numbers).astype(np.int64), mask=holes)])
+
+
+def _named_by_hugging_face(table: Table, column: str, text: pa.ChunkedArray) -> pa.ChunkedArray:
+    names = class_label_names(table.schema, column)
+    if not names or not pa.types.is_integer(table.schema.field(column).type):
+        return text
+    known = pa.array([str(code) for code in range(len(names))])
+    coded = pc.index_in(text, value_set=known)
+    named = pc.take(pa.array(names, pa.string()), coded.combine_chunks())
+    # Code -1 is Hugging Face's "no label"; a code beyond the names stays as it is.
+    stray = pc.and_(pc.is_null(coded), pc.not_equal(text, "-1"))
+    return pa.chunked_array([pc.if_else(stray.combine_chunks(), text.combine_chunks(), named)])
+
+
+def class_label_names(schema: pa.Schema, column: str) -> list[str]:
+    """Returns the class names that Hugging Face's `datasets` stored for a column, or none."""
+    try:
+        stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        feature = stored["info"]["features"][column]
+        return list(feature["names"]) if feature.get("_type") == "ClassLabel" else []
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
