@@ -1,0 +1,118 @@
+"""A feature matrix as the linear methods read it: standardised, with a constant, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Matrix(Protocol):
+    """Rows on disk or in memory: an array, a memory map, or two of them :class:`Stacked`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: Any) -> Any: ...  # noqa: ANN401
+
+
+BLOCK_ROWS = 8192
+RESIDENT_BYTES = 2**29  # above this, float16 features are widened a block at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """Rows ``[(f - mean) / (std sqrt(D)), 1]``, float32, so that a row's squared norm is about 2.
+
+    The statistics use no label, so they cannot leak one. The matrix is never held whole unless it
+    is small or the device is a GPU with room: memory-mapped features stay on disk.
+
+    Attributes:
+        source: ``(N, D)`` NumPy array or memory map.
+        mean, scale: ``(D,)``; a constant column has scale 0 and drops out.
+        device: where blocks are delivered.
+        resident: the whole design on the device, where it fits.
+    """
+
+    source: Matrix
+    mean: Tensor
+    scale: Tensor
+    device: torch.device
+    resident: Tensor | None
+
+    @classmethod
+    def of(cls, features: Matrix, device: torch.device | str = "cpu") -> Design:
+        """Measure ``(N, D)`` finite features and place them."""
+        device = torch.device(device)
+        mean, std = _moments(features)
+        varies = std > 1e-6 * std.amax().clamp_min(1e-30)
+        scale = torch.where(varies, 1 / (std.clamp_min(1e-30) * features.shape[1] ** 0.5), 0.0)
+        mean, scale = mean.float().to(device), scale.float().to(device)
+        design = cls(source=features, mean=mean, scale=scale, device=device, resident=None)
+        if not _fits(design.shape, device):
+            return design
+        whole = torch.empty(design.shape, device=device)
+        for rows, block_BD in design.blocks():
+            whole[rows] = block_BD
+        return cls(source=features, mean=mean, scale=scale, device=device, resident=whole)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, and columns with the constant."""
+        return self.source.shape[0], self.source.shape[1] + 1
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """The design as ``(rows, block)`` in order; a block is ``(B, D + 1)`` float32."""
+        for start in range(0, self.shape[0], BLOCK_ROWS):
+            rows = slice(start, min(start + BLOCK_ROWS, self.shape[0]))
+            yield rows, self.resident[rows] if self.resident is not None else self.take(rows)
+
+    def take(self, rows: slice | np.ndarray) -> Tensor:
+        """Some rows of the design, ``(B, D + 1)``."""
+        if self.resident is not None:
+            index = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
+            return self.resident[index]
+        raw = torch.from_numpy(np.array(self.source[rows])).to(self.device)
+        block = (raw.float() - self.mean) * self.scale
+        return torch.nn.functional.pad(block, (0, 1), value=1.0)
+
+
+def _moments(features: Matrix) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column, ``(D,)`` float64, in one pass."""
+    count, total, square = 0, torch.zeros(()), torch.zeros(())
+    shift = torch.from_numpy(np.array(features[:1])).double()  # keeps the one-pass sum stable
+    for start in range(0, features.shape[0], BLOCK_ROWS):
+        block = torch.from_numpy(np.array(features[start : start + BLOCK_ROWS])).double() - shift
+        count += len(block)
+        total = total + block.sum(0)
+        square = square + block.square().sum(0)
+    mean = total / count
+    return shift[0] + mean, (square / count - mean.square()).clamp_min(0).sqrt()
+
+
+def _fits(shape: tuple[int, int], device: torch.device) -> bool:
+    size = 4 * shape[0] * shape[1]
+    if device.type == "cuda":
+        return size < torch.cuda.mem_get_info(device)[0] // 2
+    return size <= RESIDENT_BYTES
+
+
+class Stacked:
+    """Two feature matrices read as one, without copying a memory-mapped one into memory."""
+
+    def __init__(self, upper: np.ndarray, lower: np.ndarray) -> None:
+        self.parts = upper, lower
+        self.shape = (len(upper) + len(lower), upper.shape[1])
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        upper, lower = self.parts
+        index = np.arange(self.shape[0])[rows]
+        above = index < len(upper)
+        out = np.empty((len(index), self.shape[1]), dtype=np.result_type(upper, lower))
+        out[above] = upper[index[above]]
+        out[~above] = lower[index[~above] - len(upper)]
+        return out

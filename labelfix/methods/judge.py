@@ -1,0 +1,270 @@
+"""From predictions to decisions, with honest evidence: which labels change, and how right that is.
+
+Every figure of the evidence comes from checked rows that the step which judged them never saw:
+predictions are out of fold, and pool, transition and the gate are fitted again without the fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from labelfix.equations.calibration import expected_calibration_error
+from labelfix.equations.intervals import bootstrap_interval, wilson_interval
+from labelfix.methods.witnesses import Pool, fit_pool
+
+DECISIONS = ("keep", "correct", "review", "fill", "checked")
+KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)
+
+Predictions = Sequence[NDArray[np.floating]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """When a label changes.
+
+    Attributes:
+        min_precision: least posterior probability of a new label, in [0, 1]; 0 = it must only be
+            likelier than the given one.
+        surety: by how many standard deviations the log odds must favour the change.
+    """
+
+    min_precision: float = 0.0
+    surety: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_precision <= 1:
+            raise ValueError(f"min_precision must lie in [0, 1], not {self.min_precision}")
+        if self.surety < 0:
+            raise ValueError(f"surety must not be negative, not {self.surety}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """An estimate with its 95 % interval; NaN where nothing could be measured."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """How right the corrected labels are, on the checked rows.
+
+    Attributes:
+        audited: True: measured on audited rows. (False is reserved for a self-estimate.)
+        rows: audited rows measured.
+        label_accuracy_before, label_accuracy_after: share of right labels.
+        change_precision: share of the changes that end at the right label.
+        change_recall: share of the wrong labels that end at the right one.
+        calibration_error: expected gap between the soft label's confidence and its accuracy.
+    """
+
+    audited: bool
+    rows: int
+    label_accuracy_before: Figure
+    label_accuracy_after: Figure
+    change_precision: Figure
+    change_recall: Figure
+    calibration_error: Figure
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What is decided for each row.
+
+    Attributes:
+        soft_labels: ``(N, K)`` float32, the posterior; one-hot for checked rows.
+        labels: ``(N,)`` int32 codes of the label to train on.
+        decisions: ``(N,)`` int8, index into ``DECISIONS``.
+        weights: ``(N,)`` float32 in [0, 1], see :func:`training_weights`.
+        review_ranks: ``(N,)`` int32 from 1, see :func:`review_ranks`.
+        transition: ``(K, K)``, ``T[y, given]``.
+        pool_weights: what each witness counts for.
+        gate_open: False when the checked rows showed that changing labels does harm.
+        evidence: the measured figures.
+    """
+
+    soft_labels: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    decisions: NDArray[np.int8]
+    weights: NDArray[np.float32]
+    review_ranks: NDArray[np.int32]
+    transition: NDArray[np.float64]
+    pool_weights: list[float]
+    gate_open: bool
+    evidence: Evidence
+
+
+def judge(
+    predictions: Predictions,
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    config: JudgeConfig = JudgeConfig(),
+) -> Judgement:
+    """Weigh predictions against given labels, and decide.
+
+    Args:
+        predictions: ``(N, K)`` out-of-fold log-probabilities, one array a witness.
+        given: ``(N,)`` codes, -1 = no label.
+        checked: ``(N,)`` right codes, -1 = not checked.
+        folds: ``(N,)`` the folds of the predictions.
+        config: when a label changes.
+    """
+    rows_V = np.flatnonzero(checked >= 0)
+    pool = _fit(predictions, given, checked, folds, rows_V)
+    honest_q, honest_label = _cross_fitted(predictions, given, checked, folds, rows_V, config)
+    gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
+    if not gate_open:
+        honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
+    soft_NK, surety_N = pool.judge(predictions, given)
+    labels = _decide(soft_NK, surety_N, given, config, gate_open)
+    decisions = _name(labels, soft_NK, given)
+    soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
+    labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
+    soft = soft_NK.astype(np.float32)
+    return Judgement(
+        soft_labels=soft,
+        labels=labels,
+        decisions=decisions,
+        weights=training_weights(soft, labels),
+        review_ranks=review_ranks(soft, given, decisions),
+        transition=pool.transition.numpy(),
+        pool_weights=pool.weights.tolist(),
+        gate_open=gate_open,
+        evidence=measure(honest_q, honest_label, given[rows_V], checked[rows_V]),
+    )
+
+
+def training_weights(
+    soft_NK: NDArray[np.float32], labels: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """The weight of a row in training: the posterior of its label above chance, ``(N,)``.
+
+    ``max(0, (q[label] - 1/K) / (1 - 1/K))``: 1 for a certain label, 0 for one that the evidence
+    holds no likelier than a guess.
+    """
+    classes = soft_NK.shape[1]
+    chosen_N = soft_NK[np.arange(len(labels)), labels]
+    return np.clip((chosen_N - 1 / classes) / (1 - 1 / classes), 0, 1).astype(np.float32)
+
+
+def review_ranks(
+    soft_NK: NDArray[np.float32], given: NDArray[np.int32], decisions: NDArray[np.int8]
+) -> NDArray[np.int32]:
+    """The order in which a person should look, ``(N,)`` from 1, every rank once.
+
+    By falling probability that the given label is wrong (for rows without one: that the filled
+    label is); rows already checked come last; ties keep the rows' order.
+    """
+    stands_for = np.where(given >= 0, given, soft_NK.argmax(1))
+    doubt_N = 1.0 - soft_NK[np.arange(len(given)), stands_for].astype(np.float64)
+    doubt_N = np.where(decisions == CHECKED, doubt_N - 2, doubt_N)
+    ranks = np.empty(len(given), dtype=np.int32)
+    ranks[np.argsort(-doubt_N, kind="stable")] = np.arange(1, len(given) + 1)
+    return ranks
+
+
+def measure(
+    soft_VK: NDArray[np.float64],
+    label: NDArray[np.int32],
+    given: NDArray[np.int32],
+    right: NDArray[np.int32],
+) -> Evidence:
+    """The evidence on audited rows (those that had a label), with 95 % intervals."""
+    had = given >= 0
+    soft_VK, label, given, right = soft_VK[had], label[had], given[had], right[had]
+    was_right, is_right, changed = given == right, label == right, label != given
+    confidence, hit = soft_VK.max(1), soft_VK.argmax(1) == right
+    return Evidence(
+        audited=True,
+        rows=int(had.sum()),
+        label_accuracy_before=_share(was_right),
+        label_accuracy_after=_share(is_right),
+        change_precision=_share(is_right[changed]),
+        change_recall=_share(is_right[~was_right]),
+        calibration_error=_calibration(confidence, hit),
+    )
+
+
+def _fit(
+    predictions: Predictions,
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    rows: NDArray[np.int64],
+) -> Pool:
+    return fit_pool([p[rows] for p in predictions], given[rows], checked[rows], folds[rows])
+
+
+def _cross_fitted(
+    predictions: Predictions,
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    rows_V: NDArray[np.int64],
+    config: JudgeConfig,
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Posterior and label of each checked row, judged as if nobody had checked its fold."""
+    soft_VK = np.empty((len(rows_V), predictions[0].shape[1]))
+    label_V = np.empty(len(rows_V), dtype=np.int32)
+    for fold in np.unique(folds[rows_V]):
+        own = folds[rows_V] == fold
+        pool = _fit(predictions, given, checked, folds, rows_V[~own])
+        own_rows = rows_V[own]
+        soft_VK[own], surety = pool.judge([p[own_rows] for p in predictions], given[own_rows])
+        label_V[own] = _decide(soft_VK[own], surety, given[own_rows], config, True)
+    return soft_VK, label_V
+
+
+def _decide(
+    soft_NK: NDArray[np.float64],
+    surety_N: NDArray[np.float64],
+    given: NDArray[np.int32],
+    config: JudgeConfig,
+    gate_open: bool,
+) -> NDArray[np.int32]:
+    """The label to train on: the posterior's best where the change is sure enough, else the given."""
+    best_N = soft_NK.argmax(1)
+    sure_N = (surety_N > config.surety) & (soft_NK.max(1) >= config.min_precision) & gate_open
+    return np.where((given < 0) | sure_N, best_N, given).astype(np.int32)
+
+
+def _name(
+    labels: NDArray[np.int32], soft_NK: NDArray[np.float64], given: NDArray[np.int32]
+) -> NDArray[np.int8]:
+    """Keep, correct, review (the posterior prefers another label, but not surely enough) or fill."""
+    doubted = soft_NK.argmax(1) != given
+    decisions = np.where(labels != given, CORRECT, np.where(doubted, REVIEW, KEEP))
+    return np.where(given < 0, FILL, decisions).astype(np.int8)
+
+
+def _gain(label: NDArray[np.int32], given: NDArray[np.int32], right: NDArray[np.int32]) -> int:
+    """Labels mended less labels broken, over audited rows."""
+    had = given >= 0
+    return int((label == right)[had].sum() - (given == right)[had].sum())
+
+
+def _share(hits: NDArray[np.bool_]) -> Figure:
+    low, high = wilson_interval(int(hits.sum()), len(hits))
+    return Figure(value=float(hits.mean()) if len(hits) else float("nan"), low=low, high=high)
+
+
+def _calibration(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> Figure:
+    def error(rows: NDArray[np.int64]) -> float:
+        return expected_calibration_error(
+            torch.from_numpy(confidence[rows]), torch.from_numpy(hit[rows].astype(np.float64))
+        )
+
+    low, high = bootstrap_interval(error, len(hit))
+    return Figure(value=error(np.arange(len(hit))), low=low, high=high)

@@ -1,0 +1,121 @@
+"""Weighing the witnesses: the pool's weights and the noise transition, fitted on checked rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from labelfix.equations import posterior as eq
+
+BLOCK_ROWS = 65536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """A fitted pool.
+
+    Attributes:
+        weights: ``(J,)``: one for each prediction, then the transition's and the agreement's.
+        covariance: ``(J, J)`` of the weights (Laplace).
+        transition: ``(K, K)``, ``T[y, given]``.
+    """
+
+    weights: Tensor
+    covariance: Tensor
+    transition: Tensor
+
+    def judge(
+        self, log_probabilities: Sequence[NDArray[np.floating]], given: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The posterior of every row, and how sure it is of its best class against the given one.
+
+        Args:
+            log_probabilities: one ``(N, K)`` array a prediction.
+            given: ``(N,)`` class codes, -1 = no label.
+
+        Returns:
+            q ``(N, K)``; and ``(N,)``, log odds of q's best class against the given label in
+            standard deviations (0 where they agree, infinite where no label was given).
+        """
+        q_NK = np.empty(log_probabilities[0].shape)
+        surety_N = np.empty(len(given))
+        for start in range(0, len(given), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            given_B = torch.from_numpy(given[rows].astype(np.int64))
+            predictions = [
+                torch.from_numpy(logs[rows].astype(np.float64)) for logs in log_probabilities
+            ]
+            likelihood_BK = eq.log_likelihood_of_given(self.transition, given_B)
+            terms_BKJ = eq.pool_terms(predictions, likelihood_BK, given_B)
+            q_BK = eq.pool(self.weights, terms_BKJ)
+            odds_B, deviation_B = eq.log_odds(
+                self.weights, self.covariance, terms_BKJ, q_BK.argmax(1), given_B.clamp_min(0)
+            )
+            surety_B = odds_B / deviation_B.clamp_min(1e-12)
+            q_NK[rows] = q_BK.numpy()
+            surety_N[rows] = torch.where(given_B >= 0, surety_B, torch.inf).numpy()
+        return q_NK, surety_N
+
+
+def fit_pool(
+    log_probabilities: Sequence[NDArray[np.floating]],
+    given: NDArray[np.int32],
+    right: NDArray[np.int32],
+    folds: NDArray[np.int8],
+) -> Pool:
+    """Fit the pool's weights on checked rows by penalised maximum likelihood.
+
+    A row's transition comes from the other folds' rows, or the pool would trust it too much. The
+    penalty is a Gaussian around equal trust; it decides only where checked rows are few.
+
+    Args:
+        log_probabilities: one ``(V, K)`` out-of-fold prediction a witness.
+        given: ``(V,)`` given codes of the checked rows, -1 = no label.
+        right: ``(V,)`` right codes.
+        folds: ``(V,)`` folds.
+    """
+    classes = log_probabilities[0].shape[1]
+    given_V = torch.from_numpy(given.astype(np.int64))
+    right_V = torch.from_numpy(right.astype(np.int64))
+    fold_V = torch.from_numpy(folds.astype(np.int64))
+    likelihood_VK = torch.zeros(len(given_V), classes, dtype=torch.float64)
+    for fold in fold_V.unique():
+        own = fold_V == fold
+        transition_KK = eq.transition_matrix(right_V[~own], given_V[~own], classes)
+        likelihood_VK[own] = eq.log_likelihood_of_given(transition_KK, given_V[own])
+    predictions = [torch.from_numpy(logs.astype(np.float64)) for logs in log_probabilities]
+    terms_VKJ = eq.pool_terms(predictions, likelihood_VK, given_V)
+    weights_J, covariance_JJ = _maximise(terms_VKJ, right_V, witnesses=len(predictions))
+    return Pool(
+        weights=weights_J,
+        covariance=covariance_JJ,
+        transition=eq.transition_matrix(right_V, given_V, classes),
+    )
+
+
+def _maximise(terms_VKJ: Tensor, right_V: Tensor, witnesses: int) -> tuple[Tensor, Tensor]:
+    """Newton's method with backtracking on the concave penalised likelihood."""
+    centre_J = torch.tensor([1 / witnesses] * witnesses + [0.5, 1.0], dtype=torch.float64)
+    precision_J = torch.tensor([1.0] * witnesses + [1.0, 0.5], dtype=torch.float64)
+
+    def objective(weights_J: Tensor) -> float:
+        value, _, _ = eq.pool_log_likelihood(weights_J, terms_VKJ, right_V)
+        return float(value - 0.5 * (precision_J * (weights_J - centre_J) ** 2).sum())
+
+    weights_J = centre_J
+    for _ in range(100):
+        _, gradient_J, hessian_JJ = eq.pool_log_likelihood(weights_J, terms_VKJ, right_V)
+        curvature_JJ = precision_J.diag() - hessian_JJ
+        step_J = torch.linalg.solve(curvature_JJ, gradient_J - precision_J * (weights_J - centre_J))
+        size, before = 1.0, objective(weights_J)
+        while size > 1e-6 and not objective(weights_J + size * step_J) >= before:
+            size /= 2
+        weights_J = weights_J + size * step_J
+        if float((size * step_J).abs().max()) < 1e-8:
+            break
+    return weights_J, torch.linalg.inv(curvature_JJ)
