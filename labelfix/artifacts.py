@@ -1,0 +1,168 @@
+"""The output folder: stages complete or absent, skipped when nothing they depend on has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfix.errors import InputError
+
+MARKER = "labelfix.json"
+
+
+@cache
+def code_fingerprint() -> str:
+    """Hash of labelfix's own source, so that a stage of an older version is done again."""
+    package = Path(__file__).parent
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(package.rglob("*.py")):
+        digest.update(str(file.relative_to(package)).encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint(**parts: Any) -> str:  # noqa: ANN401
+    """Hash of the named values that determine a result: whatever JSON or ``vars`` can express."""
+    text = json.dumps(parts, sort_keys=True, default=lambda value: vars(value))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Hash of an array's type, shape and content."""
+    array = np.ascontiguousarray(array)
+    found = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
+    found.update(array.view(np.uint8).data if array.size else b"")
+    return found.hexdigest()
+
+
+def stamps(files: Sequence[Path]) -> str:
+    """Hash of the files' names, sizes and times: whether any was changed since the last run."""
+    found = hashlib.blake2b(digest_size=16)
+    for file in files:
+        state = file.stat()
+        found.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return found.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of labelfix and of the libraries that a result depends on."""
+    names = ("labelfix", "torch", "numpy", "scikit-learn", "pyarrow", "timm")
+    return {name: version(name) for name in names}
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A purify output folder.
+
+    Attributes:
+        path: the folder; see :meth:`open`.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path, *, fresh: bool = False) -> OutputFolder:
+        """Open or make an output folder.
+
+        Args:
+            path: the folder.
+            fresh: forget every stage that is there.
+
+        Raises:
+            InputError: it is a file, cannot be written, or is not empty and not labelfix's.
+        """
+        folder = cls(path)
+        if path.exists() and not path.is_dir():
+            raise InputError("is a file", mend="give a folder to --out", file=path)
+        if path.is_dir() and any(path.iterdir()) and not folder._marker.exists():
+            raise InputError(
+                "is not empty and was not written by labelfix",
+                mend="give --out a new or empty folder",
+                file=path,
+            )
+        if fresh:
+            shutil.rmtree(folder.stages, ignore_errors=True)
+        try:
+            folder.stages.mkdir(parents=True, exist_ok=True)
+            folder._marker.write_text('{"written_by": "labelfix"}\n')
+        except OSError as error:
+            raise InputError(
+                f"cannot be written ({error.strerror})", mend="give --out another folder", file=path
+            ) from error
+        return folder
+
+    @property
+    def stages(self) -> Path:
+        return self.path / "stages"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.parquet"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def _marker(self) -> Path:
+        return self.stages / MARKER
+
+    def stage(self, name: str, key: str, build: Callable[[Path], None]) -> tuple[Path, bool]:
+        """The folder of a stage, built if it is missing or was built from something else.
+
+        Args:
+            name: the stage.
+            key: its fingerprint: inputs and settings; the code's is added here.
+            build: fills the folder it is given. What an interrupted build with the same key left
+                there (checkpoints) is still there when it is called again.
+
+        Returns:
+            The complete folder, and whether it was already there.
+        """
+        key = fingerprint(key=key, code=code_fingerprint())
+        done, partial = self.stages / name, self.stages / f".{name}.partial"
+        if _key_of(done) == key:
+            return done, True
+        if _key_of(partial) != key:
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        write_json(partial / "stage.json", {"fingerprint": key})
+        build(partial)
+        shutil.rmtree(done, ignore_errors=True)
+        partial.rename(done)
+        return done, False
+
+
+def _key_of(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "stage.json").read_text())["fingerprint"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
+    """Write JSON aside, then rename; NaN becomes null, since JSON has none."""
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    os.replace(aside, path)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """The value as JSON has it: NaN becomes None, tuples become lists."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value

@@ -1,0 +1,17 @@
+"""labels.parquet, the contract with the next team: its schema, its writer, its reader."""
+
+from labelfix.contract.reading import check, read
+from labelfix.contract.schema import DECISIONS, MEANINGS, SCHEMA_VERSION, SCORES, Labels, schema
+from labelfix.contract.writing import write
+
+__all__ = [
+    "DECISIONS",
+    "MEANINGS",
+    "SCHEMA_VERSION",
+    "SCORES",
+    "Labels",
+    "check",
+    "read",
+    "schema",
+    "write",
+]

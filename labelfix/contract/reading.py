@@ -1,0 +1,163 @@
+"""Reading labels.parquet, and holding every value against the contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from labelfix.contract.schema import DECISIONS, KEY, MEANINGS, SCHEMA_VERSION, SCORES, Labels
+from labelfix.errors import InputError
+
+REWRITE = "write the file again with labelfix purify"
+
+
+def read(path: str | Path) -> Labels:
+    """Read a labels.parquet and check it against the contract.
+
+    Args:
+        path: the file, or a purify output folder that holds one.
+
+    Raises:
+        InputError: the file is missing, is no such Parquet file, or breaks the contract.
+    """
+    path = Path(path)
+    path = path / "labels.parquet" if path.is_dir() else path
+    table, account = _open(path)
+    class_names = tuple(account["class_names"])
+    labels = Labels(
+        ids=_strings(table, "id"),
+        class_names=class_names,
+        given=_codes(table, "given_label", class_names, path),
+        label=_codes(table, "label", class_names, path),
+        decision=_codes(table, "decision", DECISIONS, path).astype(np.int8),
+        soft_label=_soft_labels(table, len(class_names), path),
+        weight=_numbers(table, "weight"),
+        review_rank=table["review_rank"].to_numpy().astype(np.int32),
+        metadata={k: v for k, v in account.items() if k not in ("schema_version", "class_names")},
+        **{name: _score(table, name) for name in SCORES},
+    )
+    check(labels, path)
+    return labels
+
+
+def check(labels: Labels, path: Path | None = None) -> None:
+    """Check every value against its stated range.
+
+    Raises:
+        InputError: naming the first row that breaks the contract.
+    """
+    rules = {
+        "id": ~_duplicated(labels.ids),
+        "label": labels.label >= 0,
+        "decision": labels.decision >= 0,
+        "soft_label": _are_distributions(labels.soft_label),
+        "weight": (labels.weight >= 0) & (labels.weight <= 1),
+        "review_rank": _are_ranks(labels.review_rank),
+    }
+    for name in SCORES:
+        score = getattr(labels, name)
+        if score is not None:
+            high = np.inf if name == "clid" else 1.0
+            rules[name] = np.isnan(score) | ((score >= 0) & (score <= high))
+    for name, holds in rules.items():
+        if not holds.all():
+            raise InputError(
+                f"breaks the contract: {MEANINGS[name][1]}",
+                mend=REWRITE,
+                file=path,
+                row=int(np.flatnonzero(~holds)[0]) + 1,
+                column=name,
+            )
+
+
+def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    mend = "give a labels.parquet or a folder that labelfix purify wrote"
+    if not path.exists():
+        raise InputError("there is no such file", mend=mend, file=path)
+    try:
+        present = pq.read_schema(path).names
+        table = pq.read_table(path, columns=[name for name in MEANINGS if name in present])
+        account = json.loads((table.schema.metadata or {})[KEY])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"cannot be read ({str(error).splitlines()[0]})", mend=mend, file=path
+        ) from error
+    except KeyError as error:
+        raise InputError("carries no labelfix metadata", mend=mend, file=path) from error
+    absent = [name for name in MEANINGS if name not in table.column_names]
+    if absent:
+        raise InputError(f"has no column '{absent[0]}'", mend=mend, file=path)
+    found = account.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise InputError(
+            f"has schema version {found}, this labelfix reads {SCHEMA_VERSION}",
+            mend="use the labelfix that wrote it, or write it again",
+            file=path,
+        )
+    return table, account
+
+
+def _strings(table: pa.Table, name: str) -> NDArray[np.object_]:
+    return table[name].cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
+
+
+def _codes(table: pa.Table, name: str, names: tuple[str, ...], path: Path) -> NDArray[np.int32]:
+    texts = table[name].cast(pa.string())
+    codes = pc.fill_null(pc.index_in(texts, pa.array(names, pa.string())), -1)
+    found = codes.to_numpy().astype(np.int32)
+    unknown = np.flatnonzero((found < 0) & texts.is_valid().to_numpy())
+    if len(unknown):
+        raise InputError(
+            f"'{texts[int(unknown[0])].as_py()}' is none of {', '.join(names[:10])}",
+            mend=REWRITE,
+            file=path,
+            row=int(unknown[0]) + 1,
+            column=name,
+        )
+    return found
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
+    return table[name].to_numpy().astype(np.float32)
+
+
+def _score(table: pa.Table, name: str) -> NDArray[np.float32] | None:
+    return None if table[name].null_count == len(table) else _numbers(table, name)
+
+
+def _soft_labels(table: pa.Table, classes: int, path: Path) -> NDArray[np.float32]:
+    column = table["soft_label"].combine_chunks()
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    if len(values) != len(table) * classes:
+        raise InputError(
+            f"does not hold {classes} values a row, one a class",
+            mend=REWRITE,
+            file=path,
+            column="soft_label",
+        )
+    return values.reshape(len(table), classes).astype(np.float32)
+
+
+def _duplicated(ids: NDArray[np.object_]) -> NDArray[np.bool_]:
+    _, first = np.unique(ids.astype(str), return_index=True)
+    duplicated = np.ones(len(ids), dtype=bool)
+    duplicated[first] = False
+    return duplicated
+
+
+def _are_distributions(soft_NK: NDArray[np.float32]) -> NDArray[np.bool_]:
+    inside = ((soft_NK >= 0) & (soft_NK <= 1)).all(1)
+    return inside & (np.abs(soft_NK.sum(1, dtype=np.float64) - 1) <= 1e-4)
+
+
+def _are_ranks(ranks: NDArray[np.int32]) -> NDArray[np.bool_]:
+    inside = (ranks >= 1) & (ranks <= len(ranks))
+    counts = np.bincount(np.where(inside, ranks, 0), minlength=len(ranks) + 1)
+    return inside & (counts[np.where(inside, ranks, 0)] == 1)
