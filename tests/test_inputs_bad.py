@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from labelfix.errors import InputError
+from labelfix.cli import main
 from labelfix.inputs import content_keys, decode, match_content, read, read_labelled, read_truth
 
 LABELS = ["cat", "dog"] * 5
@@ -474,15 +474,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.replace(" ", "-"))
-def test_a_bad_input_gets_its_one_clear_line(case, tmp_path):
+def test_a_bad_input_gets_its_one_clear_line_and_status_2(case, tmp_path, monkeypatch, capsys):
     spoil, *words = BAD[case]
-    with pytest.raises(InputError) as caught:
-        spoil(Folder(tmp_path))
-    message = str(caught.value)
+    monkeypatch.setattr("labelfix.inputs.read", lambda *_, **__: spoil(Folder(tmp_path)))
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as left:
+        main(["purify", "data.csv", "--out", str(out)])
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("labelfix: ")
+    assert said.err.count("\n") == 1
+    assert "; " in said.err
     for word in words:
-        assert word in message
-    assert "\n" not in message
-    assert "; " in message
+        assert word in said.err
+    assert not out.exists()
 
 
 def test_the_good_files_are_good(tmp_path):

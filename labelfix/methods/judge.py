@@ -234,7 +234,7 @@ def _decide(
     config: JudgeConfig,
     gate_open: bool,
 ) -> NDArray[np.int32]:
-    """The label to train on: the posterior's best where the change is sure enough, else the given."""
+    """The label to train on: the posterior's best where the change is sure, else the given."""
     best_N = soft_NK.argmax(1)
     sure_N = (surety_N > config.surety) & (soft_NK.max(1) >= config.min_precision) & gate_open
     return np.where((given < 0) | sure_N, best_N, given).astype(np.int32)
@@ -243,7 +243,7 @@ def _decide(
 def _name(
     labels: NDArray[np.int32], soft_NK: NDArray[np.float64], given: NDArray[np.int32]
 ) -> NDArray[np.int8]:
-    """Keep, correct, review (the posterior prefers another label, but not surely enough) or fill."""
+    """Keep, correct, fill, or review: the posterior prefers another label, but not surely."""
     doubted = soft_NK.argmax(1) != given
     decisions = np.where(labels != given, CORRECT, np.where(doubted, REVIEW, KEEP))
     return np.where(given < 0, FILL, decisions).astype(np.int8)

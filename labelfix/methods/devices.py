@@ -1,0 +1,107 @@
+"""Where a computation runs and in which precision: one choice for the training loop and `embed`.
+
+Several processes on one node: `devices` > 1 starts that many worker processes by Fabric's
+spawning strategy. The calling process stays the only one that reads inputs and writes outputs.
+
+Several nodes: start the same command once on every node, with the environment variables
+`MASTER_ADDR` and `MASTER_PORT` (a free port on the first node, the same for all) and `NODE_RANK`
+(0, 1, ...), and the same `devices` and `num_nodes`. The checkpoint must lie on a file system that
+all nodes see. Only the node with `NODE_RANK` 0 should write outputs: ask `is_first_node`.
+Launchers that start one process a device by themselves (torchrun) are refused with a clear line.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from lightning_fabric import Fabric
+
+from labelfix.errors import InputError
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of a name: `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        InputError: the name is unknown, or this machine has no such device.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    if name not in present:
+        raise InputError(f"unknown device '{name}'", mend="use auto, cpu, cuda or mps")
+    if not present[name]:
+        raise InputError(f"this machine has no {name} device", mend="use --device auto or cpu")
+    return torch.device(name)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def pick_precision(device: torch.device, precision: str = "auto") -> str:
+    """Fabric's name of the precision: `auto` is bf16-mixed where bf16 is fast, else 32-true.
+
+    Fast means: a CUDA device with native bf16, or a CPU with AVX-512 BF16 or AMX instructions
+    (elsewhere a CPU emulates bf16 and loses).
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "bf16-mixed" if device.type == "cpu" and _cpu_has_bf16() else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """The context for inference: bf16 or fp16 where that is fast, nothing elsewhere."""
+    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = kinds.get(pick_precision(device))
+    return torch.autocast(device.type, dtype) if dtype is not None else nullcontext()
+
+
+def make_fabric(device: str, devices: int, num_nodes: int, precision: str) -> Fabric:
+    """A Fabric for these devices; with more than one process, DDP over spawned processes.
+
+    Raises:
+        InputError: the device is absent, there are fewer than asked, or torchrun started us.
+    """
+    kind = pick_device(device)
+    spawn = devices > 1 or num_nodes > 1
+    if spawn:
+        _check_spawn(kind, devices)
+    return Fabric(
+        accelerator=kind.type,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy="ddp_spawn" if spawn else "auto",
+        precision=pick_precision(kind, precision),  # type: ignore[arg-type]
+    )
+
+
+def _check_spawn(kind: torch.device, devices: int) -> None:
+    if kind.type == "mps":
+        raise InputError("mps has one device only", mend="use --devices 1 or another --device")
+    if kind.type == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(
+            f"{devices} devices asked for, {torch.cuda.device_count()} present",
+            mend=f"use --devices {torch.cuda.device_count()}",
+        )
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise InputError(
+            "started by torchrun, but labelfix starts its processes itself",
+            mend="run the plain command once a node with MASTER_ADDR, MASTER_PORT, NODE_RANK set",
+        )
+
+
+def is_first_node() -> bool:
+    """Whether this node is the one that writes outputs (`NODE_RANK` is 0 or not set)."""
+    return int(os.environ.get("NODE_RANK", "0")) == 0

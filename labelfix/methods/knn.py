@@ -1,0 +1,77 @@
+"""k-nearest-neighbour accuracy of features: whether self-supervised training learns anything."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+
+_TEMPERATURE = 0.1
+
+
+def knn_accuracy(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    k: int = 20,
+    bank: np.ndarray | None = None,
+    bank_labels: np.ndarray | None = None,
+    temperature: float = _TEMPERATURE,
+) -> float:
+    """Share of rows that a vote of their k nearest neighbours labels right, in [0, 1].
+
+    Source: the weighted vote of Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric
+    Instance Discrimination", Sec. 3.4: cosine similarity s, weight exp(s / temperature).
+
+    Args:
+        features: (N, D), any float type, any length.
+        labels: (N,) integers >= 0.
+        k: neighbours; no more than the bank has.
+        bank: (M, D) features of the rows that vote; None = the other rows of `features`.
+        bank_labels: (M,) integers >= 0; goes with `bank`.
+        temperature: > 0.
+
+    Raises:
+        ValueError: lengths differ, or nothing is there to vote.
+    """
+    alone = bank is None
+    if bank is None or bank_labels is None:
+        bank, bank_labels = features, labels
+    if len(features) != len(labels) or len(bank) != len(bank_labels):
+        raise ValueError("features and labels differ in length")
+    if len(bank) < 1 + alone:
+        raise ValueError("no neighbours to ask")
+    k = min(k, len(bank) - alone)
+    similarity, index = _search(_unit(features), _unit(bank), k + alone)
+    if alone:
+        similarity, index = _without_self(similarity, index)
+    votes = _vote(similarity, bank_labels[index], int(bank_labels.max()) + 1, temperature)
+    return float(np.mean(votes.argmax(axis=1) == labels))
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    wide = np.ascontiguousarray(features, dtype=np.float32)
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+
+
+def _search(queries: np.ndarray, bank: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    index = faiss.IndexFlatIP(bank.shape[1])
+    index.add(bank)
+    return index.search(queries, k)
+
+
+def _without_self(similarity: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Takes each row itself out of its neighbours, or the last where duplicates hide it."""
+    own = index == np.arange(len(index))[:, None]
+    own[~own.any(axis=1), -1] = True
+    shape = (len(index), index.shape[1] - 1)
+    return similarity[~own].reshape(shape), index[~own].reshape(shape)
+
+
+def _vote(
+    similarity: np.ndarray, labels: np.ndarray, classes: int, temperature: float
+) -> np.ndarray:
+    """Summed weights (N, classes) of the neighbours' labels (N, k)."""
+    weight = np.exp((similarity - 1) / temperature)
+    cell = labels + classes * np.arange(len(labels))[:, None]
+    votes = np.bincount(cell.ravel(), weight.ravel(), minlength=classes * len(labels))
+    return votes.reshape(-1, classes)

@@ -1,0 +1,231 @@
+"""The training loop: resumption, failure, processes, schedule."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from labelfix.errors import DegenerateLearningError, InputError
+from labelfix.methods.devices import pick_device, pick_precision
+from labelfix.methods.loop import train
+from labelfix.methods.resident import ImageStore
+from labelfix.methods.training import LoopConfig
+from labelfix.methods.worker import derive_seed, lr_factor
+
+
+class Regression:
+    """Fits a small net with dropout to noise; `spoil_at` makes that step's loss infinite."""
+
+    def __init__(self, fabric, *, store=None, manual=False, spoil_at=None, stop_at=None):
+        self.fabric, self.manual_update = fabric, manual
+        self.spoil_at, self.stop_at, self.steps = spoil_at, stop_at, 0
+        self.store = store
+        self.plain = nn.Sequential(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1)
+        )
+        self.modules = {"net": self.plain, "frozen": nn.Linear(2, 2).requires_grad_(False)}
+        self.optimizers = {"net": torch.optim.SGD(self.plain.parameters(), lr=0.1, momentum=0.9)}
+
+    def epoch_rows(self, epoch, generator):
+        return torch.arange(50)
+
+    def step(self, rows, generator):
+        self.steps += 1
+        if self.steps == self.stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(len(rows), 6, generator=generator, device=self.fabric.device)
+        if self.store is not None:
+            x = x + self.store[rows].float().mean(dim=(1, 2, 3))[:, None]
+        loss = (self.modules["net"](x)[:, 0] - rows / 50).square().mean()
+        if self.steps == self.spoil_at:
+            loss = loss / 0
+        if self.manual_update:
+            self.optimizers["net"].zero_grad()
+            self.fabric.backward(loss)
+            self.optimizers["net"].step()
+        return {"loss": loss, "rows": rows.float().mean()}
+
+    def evaluate(self, epoch):
+        self.plain.eval()  # and left so: the loop must set train mode again
+        return {"weight": float(self.plain[0].weight.abs().sum())}
+
+
+def config(**changes):
+    settings = {"epochs": 3, "batch_size": 16, "seed": 5, "device": "cpu", "precision": "32-true"}
+    return LoopConfig(**settings | changes)
+
+
+def metrics(trained):
+    return [report.metrics for report in trained.history]
+
+
+def assert_same(first, second):
+    assert metrics(first) == metrics(second)
+    for name, state in first.modules.items():
+        for key, value in state.items():
+            assert torch.equal(value, second.modules[name][key]), (name, key)
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 5, 7, 9])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, stop_at):
+    whole = train(Regression, config())
+    file = tmp_path / "loop.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(partial(Regression, stop_at=stop_at), config(checkpoint_seconds=0), checkpoint=file)
+    seen = []
+    resumed = train(Regression, config(), checkpoint=file, on_epoch=seen.append)
+    assert_same(whole, resumed)
+    assert len(seen) == (4 if stop_at == 1 else 3 - (stop_at - 1) // 3)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    file = tmp_path / "loop.pt"
+    first = train(Regression, config(), checkpoint=file)
+    assert_same(first, train(partial(Regression, stop_at=1), config(), checkpoint=file))
+
+
+def test_reports_and_learning():
+    seen = []
+    trained = train(Regression, config(epochs=5), on_epoch=seen.append)
+    assert [report.epoch for report in seen] == [0, 1, 2, 3, 4, 5]
+    assert seen == trained.history
+    assert set(seen[0].metrics) == {"weight"}
+    assert set(seen[1].metrics) == {"loss", "rows", "weight"}
+    assert seen[-1].metrics["loss"] < seen[1].metrics["loss"]
+
+
+def test_the_seed_matters_and_the_global_generator_does_not():
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = train(Regression, config())
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert_same(first, train(Regression, config()))
+    assert metrics(first) != metrics(train(Regression, config(seed=6)))
+
+
+def test_a_method_may_update_itself():
+    assert_same(train(Regression, config()), train(partial(Regression, manual=True), config()))
+
+
+def test_a_loss_that_is_not_finite_is_named(tmp_path):
+    file = tmp_path / "loop.pt"
+    with pytest.raises(DegenerateLearningError, match="epoch 2, step 2;"):
+        train(partial(Regression, spoil_at=5), config(), checkpoint=file)
+    assert not file.exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    file = tmp_path / "loop.pt"
+    train(Regression, config(), checkpoint=file)
+    with pytest.raises(InputError, match="another epochs, seed"):
+        train(Regression, config(epochs=4, seed=1), checkpoint=file)
+    file.write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match="broken"):
+        train(Regression, config(), checkpoint=file)
+
+
+def test_a_batch_is_no_larger_than_the_rows():
+    trained = train(Regression, config(epochs=1, batch_size=1000))
+    assert trained.history[1].metrics["rows"] == pytest.approx(24.5)
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path):
+    images = np.random.default_rng(0).integers(0, 3, (50, 4, 4, 3), dtype=np.uint8)
+    build = partial(Regression, store=ImageStore(images))
+    seen = []
+    trained = train(build, config(devices=2), checkpoint=tmp_path / "a.pt", on_epoch=seen.append)
+    assert seen == trained.history
+    assert [report.epoch for report in seen] == [0, 1, 2, 3]
+    assert_same(trained, train(build, config(devices=2), checkpoint=tmp_path / "b.pt"))
+    one = train(build, config(), checkpoint=tmp_path / "c.pt")
+    assert [r["rows"] for r in metrics(one)[1:]] == pytest.approx(
+        [r["rows"] for r in metrics(trained)[1:]]
+    )
+
+
+@pytest.mark.slow
+def test_a_failure_in_a_worker_process_is_told(tmp_path):
+    with pytest.raises(DegenerateLearningError, match="epoch 1, step 3;"):
+        train(partial(Regression, spoil_at=3), config(devices=2), checkpoint=tmp_path / "a.pt")
+
+
+_NODE = """
+import sys
+from tests.test_loop import Regression, config, train
+from pathlib import Path
+if __name__ == "__main__":
+    train(Regression, config(num_nodes=2), checkpoint=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_two_nodes_on_one_machine(tmp_path):
+    script = tmp_path / "node.py"
+    script.write_text(_NODE)
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517", "PYTHONPATH": os.getcwd()}
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path / "loop.pt")],
+            env=os.environ | address | {"NODE_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [node.wait(timeout=120) for node in nodes] == [0, 0]
+    state = torch.load(tmp_path / "loop.pt", weights_only=True)
+    assert state["progress"]["epoch"] == 3
+
+
+def test_schedule():
+    factors = [lr_factor(p, warmup=0.2) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    assert factors == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
+    assert lr_factor(0.9, warmup=0, schedule="constant") == 1.0
+
+
+def test_seeds_differ():
+    seeds = {
+        derive_seed(s, e, t, r) for s in range(3) for e in range(3) for t in (0, 1) for r in (0, 1)
+    }
+    assert len(seeds) == 36
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"epochs": 0}, {"batch_size": 0}, {"warmup": 1.0}, {"schedule": "x"}, {"precision": "8"}],
+)
+def test_bad_settings_are_named(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        config(**bad)
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu"
+    assert pick_precision(torch.device("cpu"), "bf16-mixed") == "bf16-mixed"
+    with pytest.raises(InputError, match="unknown device"):
+        pick_device("tpu9")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no cuda"):
+            pick_device("cuda")
+
+
+def test_image_store(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 4, 5, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    rows = torch.tensor([8, 0, 0, 3])
+    for source in (images, np.load(tmp_path / "images.npy", mmap_mode="r")):
+        store = ImageStore(source)
+        assert np.array_equal(store[rows].numpy(), images[rows.numpy()])
+        copy = ImageStore.__new__(ImageStore)
+        copy.__setstate__(store.__getstate__())
+        assert np.array_equal(copy[rows].numpy(), images[rows.numpy()])
+    assert store.size == 5
+    with pytest.raises(InputError, match="uint8"):
+        ImageStore(images.astype(np.float32))

@@ -1,0 +1,365 @@
+"""The posterior pool by hand, and what judge() decides: never worse, all kinds, honest figures."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from labelfix.equations import posterior as eq
+from labelfix.methods import judge as judging
+from labelfix.methods.judge import DECISIONS, JudgeConfig, judge, measure
+from labelfix.methods.witnesses import fit_pool
+
+KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)
+
+
+# --- equations ------------------------------------------------------------------------------
+
+
+def test_transition_by_hand():
+    right = torch.tensor([0, 0, 0, 1, 1, 1])
+    given = torch.tensor([0, 0, 1, 1, 1, -1])  # five labelled rows, one of them wrong
+    found = eq.transition_matrix(right, given, 2, prior_rows=2.0)
+    rate = 1.5 / 6
+    expected = [
+        [(2 + 2 * (1 - rate)) / 5, (1 + 2 * rate) / 5],
+        [2 * rate / 4, (2 + 2 * (1 - rate)) / 4],
+    ]
+    assert found.tolist() == [pytest.approx(row, rel=1e-12) for row in expected]
+
+
+def test_transition_rows_sum_to_one_also_for_unseen_classes():
+    found = eq.transition_matrix(torch.tensor([0, 2]), torch.tensor([1, 2]), 4)
+    assert torch.allclose(found.sum(1), torch.ones(4, dtype=torch.float64))
+    assert (found > 0).all()
+    nothing = torch.tensor([], dtype=torch.int64)
+    empty = eq.transition_matrix(nothing, nothing, 3)
+    assert torch.allclose(empty.diagonal(), torch.full((3,), 0.5, dtype=torch.float64))
+
+
+def test_transition_approaches_the_truth_with_many_rows():
+    random = np.random.default_rng(0)
+    truth = np.array([[0.7, 0.3, 0.0], [0.1, 0.9, 0.0], [0.0, 0.4, 0.6]])
+    right = random.integers(0, 3, 30_000)
+    given = (random.random((30_000, 1)) > truth[right].cumsum(1)).sum(1)
+    found = eq.transition_matrix(torch.from_numpy(right), torch.from_numpy(given), 3)
+    assert np.allclose(found, truth, atol=0.02)
+
+
+def test_likelihood_of_given_takes_the_column():
+    transition = torch.tensor([[0.9, 0.1], [0.3, 0.7]])
+    found = eq.log_likelihood_of_given(transition, torch.tensor([0, 1, -1]))
+    assert torch.allclose(found, torch.tensor([[0.9, 0.3], [0.1, 0.7], [1.0, 1.0]]).log())
+
+
+def test_pool_equals_the_formula():
+    logs = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]], dtype=torch.float64).log()
+    other = torch.tensor([[0.4, 0.4, 0.2], [0.1, 0.1, 0.8]], dtype=torch.float64).log()
+    transition = torch.tensor(
+        [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64
+    )
+    given = torch.tensor([2, -1])
+    weights = torch.tensor([0.9, 0.4, 0.7, 1.3], dtype=torch.float64)
+    terms = eq.pool_terms(
+        [logs, other], eq.log_likelihood_of_given(transition, given), given
+    )
+    assert terms.shape == (2, 3, 4)
+    found = eq.pool(weights, terms)
+    for row in range(2):
+        scores = [0.9 * float(logs[row, y]) + 0.4 * float(other[row, y]) for y in range(3)]
+        if given[row] >= 0:
+            scores = [
+                score + 0.7 * math.log(transition[y, given[row]]) + 1.3 * (y == given[row])
+                for y, score in enumerate(scores)
+            ]
+        total = sum(math.exp(score) for score in scores)
+        assert found[row].tolist() == pytest.approx([math.exp(s) / total for s in scores])
+
+
+def test_log_likelihood_gradient_and_hessian():
+    generator = torch.Generator().manual_seed(0)
+    terms = torch.randn(7, 4, 3, dtype=torch.float64, generator=generator)
+    right = torch.tensor([0, 1, 2, 3, 0, 1, 2])
+    weights = torch.randn(3, dtype=torch.float64, generator=generator).requires_grad_()
+
+    def value(w):
+        return eq.pool_log_likelihood(w, terms, right)[0]
+
+    _, gradient, hessian = eq.pool_log_likelihood(weights.detach(), terms, right)
+    (expected,) = torch.autograd.grad(value(weights), weights)
+    assert torch.allclose(gradient, expected, rtol=1e-10)
+    assert torch.allclose(
+        hessian, torch.autograd.functional.hessian(value, weights.detach()), rtol=1e-9, atol=1e-10
+    )
+    assert (torch.linalg.eigvalsh(hessian) <= 1e-12).all()
+
+
+def test_log_odds_and_their_deviation():
+    terms = torch.tensor([[[1.0, 2.0], [0.5, -1.0]]], dtype=torch.float64)
+    weights = torch.tensor([2.0, 1.0], dtype=torch.float64)
+    covariance = torch.tensor([[0.5, 0.1], [0.1, 0.2]], dtype=torch.float64)
+    odds, deviation = eq.log_odds(
+        weights, covariance, terms, torch.tensor([0]), torch.tensor([1])
+    )
+    difference = np.array([0.5, 3.0])
+    assert float(odds) == pytest.approx(2 * 0.5 + 3.0)
+    assert float(deviation) == pytest.approx(
+        math.sqrt(difference @ covariance.numpy() @ difference)
+    )
+    q = eq.pool(weights, terms)
+    assert float(odds) == pytest.approx(float((q[0, 0] / q[0, 1]).log()))
+
+
+# --- witnesses ------------------------------------------------------------------------------
+
+
+def witness(right, classes, quality, seed=0):
+    """Calibrated log-probabilities: the logit of the right class is ``quality`` higher."""
+    random = np.random.default_rng(seed)
+    scores = random.normal(size=(len(right), classes))
+    scores[np.arange(len(right)), right] += quality
+    return (scores - np.log(np.exp(scores).sum(1, keepdims=True))).astype(np.float32)
+
+
+def case(rows=600, classes=4, noise=0.3, quality=2.5, checked=150, missing=0, seed=0):
+    """Right labels, given labels, checked labels, folds and one witness."""
+    random = np.random.default_rng(seed)
+    right = random.integers(0, classes, rows).astype(np.int32)
+    wrong = random.random(rows) < noise
+    given = np.where(wrong, (right + random.integers(1, classes, rows)) % classes, right)
+    given = given.astype(np.int32)
+    given[rows - missing :] = -1
+    known = np.where(np.arange(rows) < checked, right, -1).astype(np.int32)
+    folds = (np.arange(rows) % 5).astype(np.int8)
+    return right, given, known, folds, witness(right, classes, quality, seed)
+
+
+def test_a_fitted_pool_is_at_its_optimum():
+    right, given, _, folds, logs = case()
+    pool = fit_pool([logs], given, right, folds)
+    assert np.isfinite(pool.weights.numpy()).all()
+    assert (torch.linalg.eigvalsh(pool.covariance) > 0).all()
+    assert torch.allclose(pool.transition.sum(1), torch.ones(4, dtype=torch.float64))
+
+
+def test_a_good_witness_weighs_more_than_a_worthless_one():
+    right, given, _, folds, logs = case(rows=1500)
+    noise = witness(right, 4, 0.0, seed=9)
+    weights = fit_pool([logs, noise], given, right, folds).weights
+    assert float(weights[0]) > 0.5
+    assert abs(float(weights[1])) < 0.3
+
+
+def test_the_pool_is_calibrated_and_beats_both_witnesses():
+    right, given, _, folds, logs = case(rows=4000, quality=1.5)
+    half = slice(0, 2000)
+    pool = fit_pool([logs[half]], given[half], right[half], folds[half])
+    rest = slice(2000, None)
+    q, surety = pool.judge([logs[rest]], given[rest])
+    assert np.allclose(q.sum(1), 1)
+    hit = q.argmax(1) == right[rest]
+    assert hit.mean() > (given[rest] == right[rest]).mean() + 0.03
+    assert hit.mean() > (logs[rest].argmax(1) == right[rest]).mean() + 0.03
+    assert abs(q.max(1).mean() - hit.mean()) < 0.03
+    agree = q.argmax(1) == given[rest]
+    assert (surety[agree] == 0).all()
+    assert (surety[~agree] > 0).all()
+
+
+def test_a_row_without_label_is_infinitely_sure_of_its_fill():
+    right, given, _, folds, logs = case()
+    pool = fit_pool([logs], given, right, folds)
+    q, surety = pool.judge([logs[:3]], np.array([-1, -1, 0], dtype=np.int32))
+    assert np.isinf(surety[:2]).all()
+    assert np.isfinite(surety[2])
+    assert (q[:2].argmax(1) == logs[:2].argmax(1)).all()
+
+
+# --- judge ----------------------------------------------------------------------------------
+
+
+def run(noise=0.3, config=JudgeConfig(), **settings):  # noqa: B008  (frozen)
+    right, given, checked, folds, logs = case(noise=noise, **settings)
+    return right, given, checked, judge([logs], given, checked, folds, config)
+
+
+@pytest.mark.parametrize("quality", [0.0, 1.0, 3.0])
+def test_right_labels_stay(quality):
+    right, given, _, found = run(noise=0.0, quality=quality)
+    assert (found.labels == right).mean() >= (given == right).mean() - 0.005
+    assert (found.decisions == CORRECT).sum() <= 3
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("quality", [1.0, 2.5])
+def test_labels_never_get_worse(noise, quality):
+    right, given, checked, found = run(noise=noise, quality=quality, rows=1500)
+    left = checked < 0
+    assert (found.labels == right)[left].mean() >= (given == right)[left].mean() - 0.01
+
+
+def test_every_decision_means_what_it_says():
+    right, given, checked, found = run(noise=0.35, missing=40)
+    counts = np.bincount(found.decisions, minlength=5)
+    assert (counts > 0).all()
+    labels, best = found.labels, found.soft_labels.argmax(1)
+    for code, holds in {
+        KEEP: (labels == given) & (best == given),
+        CORRECT: (labels != given) & (given >= 0) & (labels == best),
+        REVIEW: (labels == given) & (best != given),
+        FILL: (given < 0) & (labels == best),
+        CHECKED: checked >= 0,
+    }.items():
+        rows = found.decisions == code
+        assert holds[rows].all(), DECISIONS[code]
+    assert ((found.decisions == FILL) == (given < 0) & (checked < 0)).all()
+    assert ((found.decisions == CHECKED) == (checked >= 0)).all()
+    corrected = found.decisions == CORRECT
+    assert (labels == right)[corrected].mean() > 0.7
+
+
+def test_checked_rows_take_the_checked_label():
+    right, _, checked, found = run()
+    rows = checked >= 0
+    assert (found.labels[rows] == right[rows]).all()
+    assert (found.soft_labels[rows] == np.eye(4)[right[rows]]).all()
+    assert (found.weights[rows] == 1).all()
+
+
+def test_soft_labels_weights_and_ranks_keep_the_contract():
+    _, given, _, found = run(missing=30)
+    assert found.soft_labels.dtype == found.weights.dtype == np.float32
+    assert np.abs(found.soft_labels.sum(1, dtype=np.float64) - 1).max() < 1e-4
+    assert ((found.weights >= 0) & (found.weights <= 1)).all()
+    assert sorted(found.review_ranks) == list(range(1, len(given) + 1))
+
+
+def test_weights_by_hand():
+    soft = np.array([[1, 0, 0, 0], [0.25] * 4, [0.1, 0.7, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]])
+    labels = np.array([0, 2, 1, 1], dtype=np.int32)
+    found = judging.training_weights(soft.astype(np.float32), labels)
+    assert found.tolist() == pytest.approx([1.0, 0.0, 0.6, 0.0], abs=1e-6)
+
+
+def test_review_ranks_by_hand():
+    soft = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7], [0.9, 0.1], [0.0, 1.0]])
+    given = np.array([0, 0, -1, 1, 0, 0], dtype=np.int32)
+    decisions = np.array([KEEP, CORRECT, FILL, KEEP, KEEP, CHECKED], dtype=np.int8)
+    found = judging.review_ranks(soft.astype(np.float32), given, decisions)
+    assert found.tolist() == [4, 1, 2, 3, 5, 6]  # doubts .1 .8 .4 .3 .1, and the checked row last
+
+
+def test_min_precision_holds_changes_back():
+    _, given, _, free = run(noise=0.35)
+    _, _, _, strict = run(noise=0.35, config=JudgeConfig(min_precision=0.95))
+    changed = strict.decisions == CORRECT
+    assert 0 < changed.sum() < (free.decisions == CORRECT).sum()
+    assert strict.soft_labels.max(1)[changed].min() >= 0.95
+    _, _, _, never = run(noise=0.35, config=JudgeConfig(min_precision=1.0))
+    assert not ((never.decisions == CORRECT) & (never.soft_labels.max(1) < 1)).any()
+
+
+def test_surety_holds_changes_back():
+    _, _, _, bold = run(noise=0.35, config=JudgeConfig(surety=0.0))
+    _, _, _, timid = run(noise=0.35, config=JudgeConfig(surety=30.0))
+    assert (timid.decisions == CORRECT).sum() < (bold.decisions == CORRECT).sum()
+    assert (timid.decisions == REVIEW).sum() > (bold.decisions == REVIEW).sum()
+
+
+def test_a_misleading_prediction_closes_the_gate():
+    """Right on the rows that fit the pool, wrong on the fold that measures: changes do harm."""
+    rows, classes = 100, 4
+    right = (np.arange(rows) % classes).astype(np.int32)
+    folds = (np.arange(rows) // classes % 5).astype(np.int8)
+    checked = right.copy()
+    checked[80:] = -1
+    given = np.where(np.arange(rows) % 3 == 0, (right + 1) % classes, right).astype(np.int32)
+    # Each fold's given labels are wrong in another way, so that what the others teach misleads.
+    given = ((right + folds) % classes).astype(np.int32)
+    logs = witness(right, classes, 0.0, seed=3)
+    found = judge([logs], given, checked, folds)
+    honest = found.evidence
+    if not found.gate_open:
+        left = checked < 0
+        assert (found.labels[left] == given[left]).all()
+        assert not (found.decisions == CORRECT).any()
+    assert honest.label_accuracy_after.value >= honest.label_accuracy_before.value
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_worthless_predictions_change_next_to_nothing(seed):
+    right, given, checked, found = run(quality=0.0, noise=0.2, rows=1000, seed=seed)
+    left = checked < 0
+    assert (found.labels == right)[left].mean() >= (given == right)[left].mean() - 0.01
+    if not found.gate_open:
+        assert (found.labels[left] == given[left]).all()
+
+
+def test_a_closed_gate_still_fills(monkeypatch):
+    right, given, checked, folds, logs = case(missing=50)
+    misleading = witness((right + 1) % 4, 4, 6.0)
+    misleading[checked >= 0] = witness(right, 4, 6.0)[checked >= 0]
+    opened = judge([misleading], given, checked, folds)
+    assert (opened.decisions == CORRECT).any()  # what the checked rows cannot show, nobody can
+    gone = judge([logs], given, checked, folds, JudgeConfig(surety=1e9))
+    assert not (gone.decisions == CORRECT).any()
+    assert (gone.decisions == FILL).sum() == 50
+
+
+def test_evidence_figures_by_hand():
+    right = np.array([0, 0, 1, 1, 0, 1], dtype=np.int32)
+    given = np.array([0, 1, 1, 0, 1, -1], dtype=np.int32)  # the last had no label: not measured
+    label = np.array([0, 0, 0, 1, 1, 1], dtype=np.int32)  # mends two, breaks one, misses one
+    soft = np.array([[0.8, 0.2], [0.7, 0.3], [0.6, 0.4], [0.1, 0.9], [0.4, 0.6], [0.5, 0.5]])
+    found = measure(soft, label, given, right)
+    assert found.audited
+    assert found.rows == 5
+    assert found.label_accuracy_before.value == pytest.approx(2 / 5)
+    assert found.label_accuracy_after.value == pytest.approx(3 / 5)
+    assert found.change_precision.value == pytest.approx(2 / 3)
+    assert found.change_recall.value == pytest.approx(2 / 3)
+    gaps = [0.2, 0.3, 0.6, 0.1, 0.6]  # one row a bin
+    assert found.calibration_error.value == pytest.approx(sum(gaps) / 5)
+    for name in ("label_accuracy_before", "label_accuracy_after", "change_precision"):
+        figure = getattr(found, name)
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+def test_evidence_without_audited_rows_is_nan():
+    right, given, _, folds, logs = case()
+    given[:150] = -1  # checked rows that nobody had labelled
+    checked = np.where(np.arange(len(right)) < 150, right, -1).astype(np.int32)
+    found = judge([logs], given, checked, folds)
+    assert found.evidence.rows == 0
+    assert math.isnan(found.evidence.label_accuracy_before.value)
+
+
+def test_evidence_is_honest():
+    """What the checked rows say is what the others show."""
+    right, given, checked, found = run(rows=4000, checked=800, noise=0.3)
+    left, evidence = checked < 0, found.evidence
+    assert evidence.label_accuracy_before.value == (given == right)[~left].mean()
+    assert evidence.label_accuracy_after.low < (found.labels == right)[left].mean()
+    assert (found.labels == right)[left].mean() < evidence.label_accuracy_after.high
+    changed = left & (found.labels != given)
+    mended = (found.labels == right)[changed].mean()
+    assert evidence.change_precision.low - 0.03 < mended < evidence.change_precision.high + 0.03
+    assert evidence.calibration_error.value < 0.06
+
+
+def test_own_fold_does_not_judge_itself():
+    """Another checked label in a fold leaves the other rows' honest figures of that fold alone."""
+    right, given, checked, folds, logs = case(checked=200)
+    once = judge([logs], given, checked, folds)
+    again = judge([logs], given, checked, folds)
+    assert once.soft_labels.tobytes() == again.soft_labels.tobytes()
+    assert once.evidence == again.evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("min_precision", -0.1), ("min_precision", 1.1), ("surety", -1.0)]
+)
+def test_bad_settings_are_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        JudgeConfig(**{name: value})
