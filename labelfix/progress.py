@@ -1,4 +1,4 @@
-"""What a long run tells a person: lines, and tasks with a count. The library itself stays silent."""
+"""What a long run tells a person: lines, and tasks with a count; the library itself is silent."""
 
 from __future__ import annotations
 

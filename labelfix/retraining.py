@@ -1,4 +1,4 @@
-"""retrain: a labels.parquet and its images or features in; a trained model and its test result out."""
+"""retrain: labels.parquet and its images or features in, a trained and tested model out."""
 
 from __future__ import annotations
 

@@ -187,6 +187,8 @@ class DMLP:
         self.label_moments_FKD = moments_FKD
         self.rows_F = self._lower(slice(None)).sum(1)
         self.spectrum = eq.ridge_spectrum(gram_FDD)
+        clean_FVD = self._outside(self.clean_fold_V)[..., None] * self.clean_VD
+        self.bound = eq.ridge_spectrum(gram_FDD + clean_FVD.mT @ self.clean_VD)
         self.ridge_F = self._choose_ridge(moments_FKD)
 
     def _choose_ridge(self, moments_FKD: Tensor) -> Tensor:
@@ -195,7 +197,7 @@ class DMLP:
         for rows, _ in self.design.blocks():
             targets_FKB = eq.soft_targets(self.labels_FKN[..., rows], self.scale)
             energy_F += (targets_FKB.square().sum(1) * self._lower(rows)).sum(1)
-        unit_F = self.rows_F / self.design.shape[1]
+        unit_F = self.rows_F.clamp_min(1) / self.design.shape[1]
         scores = torch.stack(
             [
                 eq.generalised_cross_validation(
@@ -238,8 +240,8 @@ class DMLP:
             )
             (gradient_FKV,) = torch.autograd.grad(loss, estimate_FKV)
         upper_FKD = self._solve(self._thin(gradient_FKV, self.clean_VD))
-        rms_F = eq.direction_rms(upper_FKD, *self.spectrum, self.rows_F)
-        return upper_FKD / rms_F.clamp_min(1e-30)[:, None, None]
+        rms_F = eq.direction_rms(upper_FKD, *self.spectrum, self.rows_F.clamp_min(1))
+        return upper_FKD / rms_F.clamp_min(1e-12)[:, None, None]
 
     @torch.no_grad()
     def step(self, *, correct: bool, write_back: bool) -> None:
@@ -308,10 +310,15 @@ class DMLP:
         )
 
     def _move_classifier(self, ahead_FKD: Tensor, slope_FKD: Tensor) -> None:
-        """A step preconditioned by Boehning's bound: the softmax Hessian is at most F^T F / 2."""
+        """A step preconditioned by Boehning's bound: the softmax Hessian is at most F^T F / 2.
+
+        Unlike Eq. 4's, this F has the checked rows too: where they are many, or the columns more
+        than the rows, a step without them would diverge.
+        """
         shrink_FKD = 0.25 * self.ridge_F[:, None, None] * ahead_FKD
         self.previous_FKD = self.classifier_FKD
-        self.classifier_FKD = ahead_FKD - 2 * self._solve(slope_FKD + shrink_FKD)
+        step_FKD = eq.ridge_solve(slope_FKD + shrink_FKD, *self.bound, self.ridge_F)
+        self.classifier_FKD = ahead_FKD - 2 * step_FKD
         if not torch.isfinite(self.classifier_FKD).all():
             raise DegenerateLearningError(
                 "dmlp: the classifier's weights are no longer finite; check the features' scale"
