@@ -18,8 +18,7 @@ checked = generator.choice(len(right), 100, replace=False)
 
 result = labelfix.purify(features, given, audited={int(row): int(right[row]) for row in checked})
 
-print(
-    f"right labels before: {(given == right).mean():.1%}, after: {(result.labels == right).mean():.1%}"
-)
+before, after = (given == right).mean(), (result.labels == right).mean()
+print(f"right labels before: {before:.1%}, after: {after:.1%}")
 print(f"on the audited rows: {result.evidence.label_accuracy_after}")
 result.to_parquet("labels.parquet")

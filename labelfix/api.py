@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from labelfix import contract, inputs, stages
 from labelfix.errors import InputError
 from labelfix.methods.judge import DECISIONS, Evidence, Judgement
+from labelfix.outcome import noise_rate, rank_within
+from labelfix.rows import Rows
+from labelfix.run import PurifyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,7 @@ def purify(
         clean_features, clean_labels: ``(M, D)`` and ``(M,)``, checked rows that are not in
             ``features``.
         audited: row number -> right label, for checked rows that are in ``features``.
-        method: auto or dmlp.
+        method: auto, dmlp or dmlp-naive.
         min_precision: least posterior probability of a changed label, in [0, 1].
         seed: with it, the result is determined.
         device: auto, cpu, cuda or mps.
@@ -74,11 +78,9 @@ def purify(
         InputError: the arrays do not fit together; the message names row and mend.
         DegenerateLearningError: learning gave nothing usable.
     """
-    config = stages.PurifyConfig(
-        method=method, min_precision=min_precision, seed=seed, device=device
-    )
+    config = PurifyConfig(method=method, min_precision=min_precision, seed=seed, device=device)
     rows, classes = _rows(features, given, clean_features, clean_labels, audited or {})
-    prediction = stages.run_method(rows, config, lambda done, total, remark: None)
+    prediction = stages.run_methods(rows, config)
     judgement = stages.decide(rows, prediction, config)
     return _result(judgement, rows, classes, config, np.shape(given)[0])
 
@@ -98,7 +100,7 @@ def _rows(
     clean_features: ArrayLike | None,
     clean_labels: ArrayLike | Sequence[Any] | None,
     audited: Mapping[int, Any],
-) -> tuple[stages.Rows, NDArray[Any]]:
+) -> tuple[Rows, NDArray[Any]]:
     matrix, labels = _matrix(features, "features"), _list(given)
     if len(labels) != len(matrix):
         raise InputError(
@@ -123,7 +125,7 @@ def _rows(
         raise InputError("there are no checked rows", mend="pass clean_labels or audited")
     codes = np.concatenate([_codes(labels, classes, "given"), np.full(len(extra), -1, np.int32)])
     content = inputs.content_keys(matrix)
-    rows = stages.Rows(
+    rows = Rows(
         features=matrix, given=codes, checked=checked, content=content, classes=len(classes), key=""
     )
     return rows, classes
@@ -151,7 +153,11 @@ def _stack(upper: NDArray[Any], lower: NDArray[Any], labels: int) -> NDArray[Any
 
 def _list(labels: ArrayLike | Sequence[Any]) -> list[Any]:
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)  # type: ignore[arg-type]
-    return [None if value is None or value != value else value for value in values]
+    return [None if _is_missing(value) else value for value in values]
+
+
+def _is_missing(value: Any) -> bool:  # noqa: ANN401
+    return value is None or value is pd.NA or value != value
 
 
 def _classes(labels: list[Any]) -> NDArray[Any]:
@@ -180,13 +186,13 @@ def _codes(labels: list[Any], classes: NDArray[Any], name: str) -> NDArray[np.in
 
 def _result(
     judgement: Judgement,
-    rows: stages.Rows,
+    rows: Rows,
     classes: NDArray[Any],
-    config: stages.PurifyConfig,
+    config: PurifyConfig,
     count: int,
 ) -> Result:
     kept = slice(count)
-    noise = stages.noise_rate(judgement, rows.given[kept])
+    noise = noise_rate(judgement, rows.given[kept])
     file = contract.Labels(
         ids=np.array([str(row) for row in range(count)], dtype=object),
         class_names=tuple(str(name) for name in classes),
@@ -195,9 +201,9 @@ def _result(
         decision=judgement.decisions[kept],
         soft_label=judgement.soft_labels[kept],
         weight=judgement.weights[kept],
-        review_rank=stages.rank_within(judgement.review_ranks[kept]),
+        review_rank=rank_within(judgement.review_ranks[kept]),
         metadata={
-            "settings": {"method": "dmlp", "seed": config.seed},
+            "settings": {"method": judgement.witness, "seed": config.seed},
             "noise_rate": noise,
             "evidence": "audited" if judgement.evidence.rows else "self-estimated",
         },

@@ -146,7 +146,7 @@ class OutputFolder:
 def _key_of(folder: Path) -> str | None:
     try:
         return json.loads((folder / "stage.json").read_text())["fingerprint"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

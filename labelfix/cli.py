@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ class OneLine(click.Group):
             self.main(*args, **{**extra, "standalone_mode": False})
         except InputError as error:
             _leave(str(error), 2)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else "labelfix"
             _leave(f"{error.format_message()} See '{path} --help'.", 2)
@@ -116,7 +120,7 @@ def main() -> None:
     "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
 )
 @column_options
-@click.option("--method", default="auto", show_default=True, help="auto or dmlp.")
+@click.option("--method", default="auto", show_default=True, help="auto, dmlp or dmlp-naive.")
 @backbone_options
 @click.option(
     "--min-precision",
@@ -176,11 +180,13 @@ def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: AN
     Example:
       labelfix pretrain data.csv --pretrain moco --out run
     """
-    from labelfix import stages
+    from labelfix import image_stages
 
     terminal = _terminal()
     config, dataset = _read(data, None, settings, terminal)
-    weights = stages.pretrain_only(dataset, out or _default_out(data), config, report=terminal)
+    weights = image_stages.pretrain_only(
+        dataset, out or _default_out(data), config, report=terminal
+    )
     terminal.result(f"weights: {weights}")
 
 
@@ -202,11 +208,11 @@ def embed(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN40
     Example:
       labelfix embed data.csv --backbone resnet50 --weights pretrained --out run
     """
-    from labelfix import stages
+    from labelfix import image_stages
 
     terminal = _terminal()
     config, dataset = _read(data, None, settings, terminal)
-    features = stages.embed_only(dataset, out or _default_out(data), config, report=terminal)
+    features = image_stages.embed_only(dataset, out or _default_out(data), config, report=terminal)
     terminal.result(f"features: {features}")
 
 
@@ -344,7 +350,7 @@ def demo(folder: Path, seed: int) -> None:
     terminal = _terminal()
     commands = tour.prepare(folder, seed)
     for command in commands:
-        terminal.result(f"\n[bold]$ labelfix {' '.join(command)}[/bold]")
+        terminal.result(f"\n$ labelfix {shlex.join(command)}", style="bold")
         main.main(args=list(command), standalone_mode=False)
     terminal.demo(tour.outcome(folder))
 
@@ -362,11 +368,12 @@ def _read(
     terminal: Any,  # noqa: ANN401
 ) -> tuple[Any, Any]:
     """Settings first, since they are quick to check; then the tables."""
-    from labelfix import inputs, stages
+    from labelfix import inputs
+    from labelfix.run import PurifyConfig
 
     names = ("label_column", "image_column", "id_column", "features")
     columns = {name: settings.pop(name) for name in names}
-    config = stages.PurifyConfig(**settings)
+    config = PurifyConfig(**settings)
     dataset = inputs.read(data, clean, **columns)
     for line in dataset.notices:
         terminal.say(line)

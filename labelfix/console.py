@@ -72,9 +72,9 @@ class Terminal:
             table.add_row(*row)
         self.out.print(table)
 
-    def result(self, line: str) -> None:
-        """A line on standard output."""
-        self.out.print(line, soft_wrap=True)
+    def result(self, line: str, style: str = "") -> None:
+        """A line on standard output; brackets in it are text, not markup."""
+        self.out.print(Text(line, style=style), soft_wrap=True)
 
     def evidence(self, summary: Mapping[str, Any]) -> None:
         """What purify did and how right it is."""

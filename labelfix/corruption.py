@@ -51,6 +51,8 @@ class CorruptConfig:
             raise InputError(f"--noise is '{self.noise}'", mend=f"use one of {', '.join(NOISES)}")
         if not 0 <= self.rate <= 1:
             raise InputError(f"--rate is {self.rate}", mend="use a share from 0 to 1")
+        if self.seed < 0:
+            raise InputError(f"--seed is {self.seed}", mend="use a number from 0 up")
         if self.map is not None and self.noise != "asymmetric":
             raise InputError(
                 f"--map does not go with {self.noise} noise", mend="use --noise asymmetric"
@@ -115,6 +117,14 @@ def _map(dataset: inputs.Dataset, rows: NDArray[np.int64], config: CorruptConfig
     names = dataset.class_names
     target = np.arange(len(names), dtype=np.int32)
     if config.map is None:
+        counts = np.bincount(dataset.given[rows])
+        if counts.min() < 2:
+            raise InputError(
+                f"class '{names[counts.argmin()]}' has one row, too few to measure what it is "
+                "taken for",
+                mend="pass --map",
+                file=dataset.source,
+            )
         return eq.confusable_classes(_confusion(_evidence(dataset)[rows], dataset.given[rows]))
     if config.map == "next":
         return (target + 1) % len(names)
@@ -195,11 +205,16 @@ def _names(codes: eq.Codes, names: tuple[str, ...]) -> pa.Array:
 
 def _moved(dataset: inputs.Dataset, column: pa.ChunkedArray, out: Path) -> pa.ChunkedArray:
     """Relative image paths, as seen from the new table."""
-    if not pa.types.is_string(column.type) or out.resolve().parent == dataset.root.resolve():
+    if not _is_text(column.type) or out.resolve().parent == dataset.root.resolve():
         return column
     start = out.resolve().parent
     moved = [os.path.relpath(dataset.root.resolve() / path, start) for path in column.to_pylist()]
     return pa.chunked_array([pa.array(moved, pa.string())])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _require_flat(table: pa.Table, out: Path) -> None:

@@ -24,8 +24,10 @@ def prepare(folder: Path, seed: int) -> list[tuple[str, ...]]:
     labels, ``checked.csv`` 100 of them, and ``test.csv`` the test rows.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds something else, or the seed is negative.
     """
+    if seed < 0:
+        raise InputError(f"--seed is {seed}", mend="use a number from 0 up")
     about = {"what": "scikit-learn's handwritten digits, for labelfix demo", "seed": seed}
     if not _is_ours(folder, about):
         _write(folder, seed)

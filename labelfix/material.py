@@ -119,7 +119,7 @@ def gather(
     source = labels.metadata.get("source", {})
     settings = labels.metadata.get("settings", {})
     pixels = folder / "stages" / "images" / "pixels.npy" if folder else None
-    if pixels is not None and pixels.exists():
+    if pixels is not None and pixels.exists() and not source.get("features"):
         train = _decoded(labels, pixels)
     else:
         file = run / "labels.parquet" if folder else run

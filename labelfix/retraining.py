@@ -54,8 +54,12 @@ class RetrainConfig:
                 raise InputError(
                     f"--{name} is '{getattr(self, name)}'", mend=f"use one of {', '.join(choices)}"
                 )
-        if self.epochs is not None and self.epochs < 1:
-            raise InputError(f"--epochs is {self.epochs}", mend="use a number from 1 up")
+        pick_device(self.device)  # an absent one is said before any work
+        for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
 
     def loop(self, epochs: int) -> LoopConfig:
         return LoopConfig(

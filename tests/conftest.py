@@ -1,4 +1,8 @@
-"""Small datasets that the tests share."""
+"""Small datasets that the tests share. One thread: on problems this small, more only wait."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from dataclasses import dataclass
 from pathlib import Path

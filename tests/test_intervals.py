@@ -4,28 +4,28 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from labelfix.equations.intervals import bootstrap_interval, wilson_interval
 
 
-@pytest.mark.parametrize(
-    ("hits", "rows", "low", "high"),
-    [  # R: prop.test(hits, rows, correct = FALSE)
-        (0, 10, 0.0, 0.2775328),
-        (10, 10, 0.7224672, 1.0),
-        (5, 10, 0.2365931, 0.7634069),
-        (81, 263, 0.2552730, 0.3661695),
-        (1, 1, 0.2065493, 1.0),
-    ],
-)
-def test_wilson_against_known_values(hits, rows, low, high):
-    assert wilson_interval(hits, rows) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+@pytest.mark.parametrize(("hits", "rows"), [(0, 10), (10, 10), (5, 10), (81, 263), (1, 1), (0, 1)])
+def test_wilson_equals_scipys(hits, rows):
+    expected = binomtest(hits, rows).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(hits, rows) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_wilson_equals_the_published_example():
+    """81 of 263: Newcombe 1998, method 3."""
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
 def test_wilson_solves_the_score_equation():
     low, high = wilson_interval(30, 100)
     for bound in (low, high):
-        assert abs(0.3 - bound) / math.sqrt(bound * (1 - bound) / 100) == pytest.approx(1.959964, 1e-6)
+        assert abs(0.3 - bound) / math.sqrt(bound * (1 - bound) / 100) == pytest.approx(
+            1.959964, 1e-6
+        )
 
 
 def test_wilson_without_rows_knows_nothing():

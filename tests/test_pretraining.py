@@ -86,7 +86,7 @@ def test_default_epochs():
     assert default_epochs(10_000, 32, "cpu") == 20
     assert default_epochs(10_000, 64, "cpu") == 5
     assert default_epochs(10**7, 32, "cpu") == 2
-    assert default_epochs(100, 8, "cpu") == 200
+    assert default_epochs(100, 8, "cpu") == 60
 
 
 def test_the_queue_keeps_the_last_keys():

@@ -38,10 +38,10 @@ def read(path: str | Path) -> Labels:
         label=_codes(table, "label", class_names, path),
         decision=_codes(table, "decision", DECISIONS, path).astype(np.int8),
         soft_label=_soft_labels(table, len(class_names), path),
-        weight=_numbers(table, "weight"),
-        review_rank=table["review_rank"].to_numpy().astype(np.int32),
+        weight=_numbers(table, "weight", path),
+        review_rank=_ranks(table, path),
         metadata={k: v for k, v in account.items() if k not in ("schema_version", "class_names")},
-        **{name: _score(table, name) for name in SCORES},
+        **{name: _score(table, name, path) for name in SCORES},
     )
     check(labels, path)
     return labels
@@ -84,7 +84,7 @@ def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     try:
         present = pq.read_schema(path).names
         table = pq.read_table(path, columns=[name for name in MEANINGS if name in present])
-        account = json.loads((table.schema.metadata or {})[KEY])
+        account = _account((table.schema.metadata or {})[KEY])
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
             f"cannot be read ({str(error).splitlines()[0]})", mend=mend, file=path
@@ -102,6 +102,17 @@ def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
             file=path,
         )
     return table, account
+
+
+def _account(text: bytes) -> dict[str, Any]:
+    """The file's metadata; KeyError where it is not what labelfix writes."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("class_names"), list):
+        raise KeyError(KEY)
+    return found
 
 
 def _strings(table: pa.Table, name: str) -> NDArray[np.object_]:
@@ -124,15 +135,32 @@ def _codes(table: pa.Table, name: str, names: tuple[str, ...], path: Path) -> ND
     return found
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
+def _numbers(table: pa.Table, name: str, path: Path) -> NDArray[np.float32]:
+    kind = table[name].type
+    _require_type(pa.types.is_floating(kind) or pa.types.is_integer(kind), table, name, path)
     return table[name].to_numpy().astype(np.float32)
 
 
-def _score(table: pa.Table, name: str) -> NDArray[np.float32] | None:
-    return None if table[name].null_count == len(table) else _numbers(table, name)
+def _ranks(table: pa.Table, path: Path) -> NDArray[np.int32]:
+    name = "review_rank"
+    _require_type(pa.types.is_integer(table[name].type), table, name, path)
+    return pc.fill_null(table[name], 0).to_numpy().astype(np.int32)
+
+
+def _score(table: pa.Table, name: str, path: Path) -> NDArray[np.float32] | None:
+    return None if table[name].null_count == len(table) else _numbers(table, name, path)
+
+
+def _require_type(holds: bool, table: pa.Table, name: str, path: Path) -> None:
+    if not holds:
+        raise InputError(f"holds {table[name].type}", mend=REWRITE, file=path, column=name)
 
 
 def _soft_labels(table: pa.Table, classes: int, path: Path) -> NDArray[np.float32]:
+    kind = table["soft_label"].type
+    is_list = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind)
+    numeric = is_list and pa.types.is_floating(kind.value_type)
+    _require_type(numeric, table, "soft_label", path)
     column = table["soft_label"].combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False)
     if len(values) != len(table) * classes:

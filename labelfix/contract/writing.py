@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from labelfix.contract.schema import DECISIONS, KEY, SCHEMA_VERSION, SCORES, Labels, schema
+from labelfix.errors import InputError
 
 ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 256 * 2**20
@@ -32,6 +33,9 @@ def write(
         path: the file; an old one is replaced.
         labels: the corrected dataset.
         other_schema, other_columns: DATA's other columns, in row order, in batches of any size.
+
+    Raises:
+        InputError: the other columns have more or fewer rows than the labels.
     """
     account = {"schema_version": SCHEMA_VERSION, "class_names": labels.class_names}
     account |= labels.metadata
@@ -42,10 +46,20 @@ def write(
     with pq.ParquetWriter(aside, full, compression="zstd") as writer:
         for group in _row_groups(other_columns, other_schema, len(labels)):
             rows = slice(start, start + len(group))
+            _require_rows(rows.stop <= len(labels), len(labels))
             core = _core_columns(labels, rows)
             writer.write_table(pa.table([*core, *group.columns], schema=full))
             start = rows.stop
+    _require_rows(start == len(labels), len(labels))
     os.replace(aside, path)
+
+
+def _require_rows(holds: bool, rows: int) -> None:
+    if not holds:
+        raise InputError(
+            f"DATA no longer holds the {rows} rows that were read: it changed under way",
+            mend="run the same command again",
+        )
 
 
 def _row_groups(

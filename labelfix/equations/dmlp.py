@@ -52,6 +52,8 @@ def generalised_cross_validation(
 ) -> Tensor:
     """GCV score of a ridge parameter for Eq. 4 (Golub, Heath, Wahba 1979); smaller is better.
 
+    Infinite where the fit has over 0.9 degrees of freedom a row: there the score is 0 / 0.
+
     Args:
         moments_KD: ``(..., K, D)``, targets times features, ``S F``.
         energy: ``(...)``, the sum of the squared targets.
@@ -66,7 +68,8 @@ def generalised_cross_validation(
     explained_D = (projected_KD**2).sum(-2) * (2 * shrunk_D - values_D * shrunk_D**2)
     residual = (energy - explained_D.sum(-1)).clamp_min(0)
     freedom = (values_D * shrunk_D).sum(-1)
-    return residual / (rows - freedom).clamp_min(1e-6) ** 2
+    score = residual / (rows - freedom).clamp_min(1e-6) ** 2
+    return torch.where(freedom <= 0.9 * rows, score, torch.inf)
 
 
 def entropy(distribution_KV: Tensor, floor: float = 1e-6) -> Tensor:

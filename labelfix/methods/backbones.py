@@ -84,6 +84,13 @@ def build(name: str, image_size: int, *, weights: str | Path = "random", seed: i
     return backbone
 
 
+def require_known(name: str) -> None:
+    """Raises InputError, with names that are near, where no backbone is called so."""
+    if name != "smallconv" and not timm.is_model(name):
+        near = timm.list_models(f"*{name}*")[:3] or ["resnet18", "vit_tiny_patch16_224"]
+        raise InputError(f"unknown backbone '{name}'", mend=f"try {', '.join(near)} or smallconv")
+
+
 def _smallconv(weights: str | Path) -> Backbone:
     if str(weights) == "pretrained":
         raise InputError("smallconv has no pretrained weights", mend="use --weights random")
@@ -113,9 +120,7 @@ class SmallConv(nn.Module):
 
 
 def _timm(name: str, image_size: int, pretrained: bool) -> Backbone:
-    if not timm.is_model(name):
-        near = timm.list_models(f"*{name}*")[:3] or ["resnet18", "vit_tiny_patch16_224"]
-        raise InputError(f"unknown backbone '{name}'", mend=f"try {', '.join(near)} or smallconv")
+    require_known(name)
     settings = timm.get_pretrained_cfg(name)
     native = settings.input_size[1] if settings is not None else 224
     if pretrained and settings is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,6 +80,23 @@ class Design:
         raw = torch.from_numpy(np.array(self.source[rows])).to(self.device)
         block = (raw.float() - self.mean) * self.scale
         return torch.nn.functional.pad(block, (0, 1), value=1.0)
+
+    def net_rows(self, rows: slice | np.ndarray) -> Tensor:
+        """Some rows as a net takes them, ``(B, D + 1)``, with a mean square of 1.
+
+        Columns of one kind (no deviation above ten times the median one: a net's features,
+        principal components) keep their relative variances, which tell a net what matters;
+        columns of different units get unit variance each.
+        """
+        return self.take(rows) * self._net_scale
+
+    @cached_property
+    def _net_scale(self) -> Tensor:
+        std = torch.where(self.scale > 0, 1 / self.scale.clamp_min(1e-30), 0.0)
+        std = std / (self.shape[1] - 1) ** 0.5
+        one_kind = std.amax() <= 10 * std[std > 0].median()
+        relative = std / std.square().mean().sqrt() if one_kind else torch.ones_like(std)
+        return torch.nn.functional.pad(relative * (self.shape[1] - 1) ** 0.5, (0, 1), value=1.0)
 
 
 def _moments(features: Matrix) -> tuple[Tensor, Tensor]:

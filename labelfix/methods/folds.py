@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfix.errors import InputError
+
 FOLDS = 5
 
 
@@ -23,13 +25,17 @@ def assign(
         ``(N,)`` fold numbers in ``[0, folds)``.
 
     Raises:
-        ValueError: fewer than two folds, or fewer distinct rows than folds.
+        ValueError: fewer than two folds.
+        InputError: fewer distinct rows than folds.
     """
     if folds < 2:
         raise ValueError(f"folds must be at least 2, not {folds}")
     _, first, group = np.unique(content, return_index=True, return_inverse=True)
     if len(first) < folds:
-        raise ValueError(f"{len(first)} distinct rows cannot fill {folds} folds")
+        raise InputError(
+            f"only {len(first)} rows differ from each other",
+            mend=f"give at least {folds} different rows, one for each fold",
+        )
     shuffled = np.random.default_rng(seed).permutation(len(first))
     by_stratum = shuffled[np.argsort(strata[first][shuffled], kind="stable")]
     fold_of_group = np.empty(len(first), dtype=np.int8)

@@ -6,7 +6,7 @@ predictions are out of fold, and pool, transition and the gate are fitted again 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from labelfix.methods.witnesses import Pool, fit_pool
 DECISIONS = ("keep", "correct", "review", "fill", "checked")
 KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)
 
-Predictions = Sequence[NDArray[np.floating]]
+Predictions = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,9 @@ class JudgeConfig:
             raise ValueError(f"min_precision must lie in [0, 1], not {self.min_precision}")
         if self.surety < 0:
             raise ValueError(f"surety must not be negative, not {self.surety}")
+
+
+DEFAULTS = JudgeConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,9 @@ class Judgement:
         weights: ``(N,)`` float32 in [0, 1], see :func:`training_weights`.
         review_ranks: ``(N,)`` int32 from 1, see :func:`review_ranks`.
         transition: ``(K, K)``, ``T[y, given]``.
-        pool_weights: what each witness counts for.
+        witness: the name of the prediction that was believed.
+        witness_losses: log loss of each prediction's posterior on checked rows, cross-fitted.
+        pool_weights: what prediction, transition and agreement count for.
         gate_open: False when the checked rows showed that changing labels does harm.
         evidence: the measured figures.
     """
@@ -100,6 +105,8 @@ class Judgement:
     weights: NDArray[np.float32]
     review_ranks: NDArray[np.int32]
     transition: NDArray[np.float64]
+    witness: str
+    witness_losses: dict[str, float]
     pool_weights: list[float]
     gate_open: bool
     evidence: Evidence
@@ -110,24 +117,27 @@ def judge(
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
-    config: JudgeConfig = JudgeConfig(),
+    config: JudgeConfig = DEFAULTS,
 ) -> Judgement:
     """Weigh predictions against given labels, and decide.
 
     Args:
-        predictions: ``(N, K)`` out-of-fold log-probabilities, one array a witness.
+        predictions: ``(N, K)`` out-of-fold log-probabilities of each method by name; the one whose
+            posterior the checked rows prefer is believed.
         given: ``(N,)`` codes, -1 = no label.
         checked: ``(N,)`` right codes, -1 = not checked.
         folds: ``(N,)`` the folds of the predictions.
         config: when a label changes.
     """
     rows_V = np.flatnonzero(checked >= 0)
-    pool = _fit(predictions, given, checked, folds, rows_V)
+    losses = posterior_losses(predictions, given, checked, folds, rows_V)
+    witness = min(losses, key=lambda name: losses[name])
+    pool = _fit(predictions[witness], given, checked, folds, rows_V)
     honest_q, honest_label = _cross_fitted(predictions, given, checked, folds, rows_V, config)
     gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
     if not gate_open:
         honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
-    soft_NK, surety_N = pool.judge(predictions, given)
+    soft_NK, surety_N = pool.judge([predictions[witness]], given)
     labels = _decide(soft_NK, surety_N, given, config, gate_open)
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
@@ -140,6 +150,8 @@ def judge(
         weights=training_weights(soft, labels),
         review_ranks=review_ranks(soft, given, decisions),
         transition=pool.transition.numpy(),
+        witness=witness,
+        witness_losses=losses,
         pool_weights=pool.weights.tolist(),
         gate_open=gate_open,
         evidence=measure(honest_q, honest_label, given[rows_V], checked[rows_V]),
@@ -197,14 +209,58 @@ def measure(
     )
 
 
-def _fit(
+def soft_targets(
+    nested_GNK: NDArray[np.float32],
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+) -> NDArray[np.float32]:
+    """The posterior as training targets, ``(G, N, K)``: nothing in entry g has seen fold g.
+
+    Args:
+        nested_GNK: log-probabilities from models that saw neither fold g nor the row's own fold.
+        given, checked, folds: ``(N,)``.
+    """
+    targets_GNK = np.empty_like(nested_GNK)
+    for fold, logs_NK in enumerate(nested_GNK):
+        rows_V = np.flatnonzero((checked >= 0) & (folds != fold))
+        soft_NK, _ = _fit(logs_NK, given, checked, folds, rows_V).judge([logs_NK], given)
+        targets_GNK[fold] = soft_NK
+        targets_GNK[fold, rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
+    return targets_GNK
+
+
+def posterior_losses(
     predictions: Predictions,
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    rows_V: NDArray[np.int64],
+) -> dict[str, float]:
+    """Mean log loss of each prediction's posterior on some checked rows, by name, in nats.
+
+    A row is judged by a pool that was fitted on the other folds among ``rows_V``.
+    """
+    losses = {}
+    for name, logs_NK in predictions.items():
+        total = 0.0
+        for fold in np.unique(folds[rows_V]):
+            own = rows_V[folds[rows_V] == fold]
+            pool = _fit(logs_NK, given, checked, folds, rows_V[folds[rows_V] != fold])
+            soft_VK, _ = pool.judge([logs_NK[own]], given[own])
+            total -= np.log(soft_VK[np.arange(len(own)), checked[own]].clip(1e-12)).sum()
+        losses[name] = float(total / max(1, len(rows_V)))
+    return losses
+
+
+def _fit(
+    logs_NK: NDArray[np.floating],
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
     rows: NDArray[np.int64],
 ) -> Pool:
-    return fit_pool([p[rows] for p in predictions], given[rows], checked[rows], folds[rows])
+    return fit_pool([logs_NK[rows]], given[rows], checked[rows], folds[rows])
 
 
 def _cross_fitted(
@@ -216,13 +272,16 @@ def _cross_fitted(
     config: JudgeConfig,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Posterior and label of each checked row, judged as if nobody had checked its fold."""
-    soft_VK = np.empty((len(rows_V), predictions[0].shape[1]))
+    classes = next(iter(predictions.values())).shape[1]
+    soft_VK = np.empty((len(rows_V), classes))
     label_V = np.empty(len(rows_V), dtype=np.int32)
     for fold in np.unique(folds[rows_V]):
         own = folds[rows_V] == fold
-        pool = _fit(predictions, given, checked, folds, rows_V[~own])
-        own_rows = rows_V[own]
-        soft_VK[own], surety = pool.judge([p[own_rows] for p in predictions], given[own_rows])
+        others, own_rows = rows_V[~own], rows_V[own]
+        losses = posterior_losses(predictions, given, checked, folds, others)
+        logs_NK = predictions[min(losses, key=lambda name: losses[name])]
+        pool = _fit(logs_NK, given, checked, folds, others)
+        soft_VK[own], surety = pool.judge([logs_NK[own_rows]], given[own_rows])
         label_V[own] = _decide(soft_VK[own], surety, given[own_rows], config, True)
     return soft_VK, label_V
 

@@ -98,12 +98,12 @@ def default_epochs(count: int, image_size: int, device: str = "auto") -> int:
 
     On a GPU 200, the custom for small images. On a CPU as many as keep two cores busy for some
     minutes with `smallconv`: 400,000 views of 32 x 32 pixels (fewer of larger ones), between 2
-    and 200 epochs.
+    and 60 epochs.
     """
     if pick_device(device).type != "cpu":
         return 200
     views = 2 * count * (image_size / 32) ** 2
-    return max(2, min(200, round(_CPU_VIEWS / views)))
+    return max(2, min(60, round(_CPU_VIEWS / views)))
 
 
 def pretrain(

@@ -1,0 +1,153 @@
+"""A second look at the features: a small net trained on the purified soft labels, out of fold.
+
+DMLP's own use of its labels is to retrain a net on them (DMLP-Naive, Tu et al. 2023, Sec. 3.3);
+here the net's out-of-fold predictions are the witness that the judge weighs. One net a fold, side
+by side in one module, so that a batch is read once; a net gets no loss from the rows of its fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from labelfix.methods.design import Design, Matrix
+from labelfix.methods.loop import train
+from labelfix.methods.training import EpochReport, LoopConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Settings of the net.
+
+    Attributes:
+        hidden: width of the two hidden layers.
+        noise: standard deviation of Gaussian noise on the standardised features while training.
+        lr: peak learning rate of AdamW.
+        epochs: passes over the rows, at least.
+        steps: steps in all, at least; small datasets take more epochs for it.
+        batch_size: rows a step.
+    """
+
+    hidden: int = 384
+    noise: float = 0.4
+    lr: float = 2e-3
+    epochs: int = 6
+    steps: int = 600
+    batch_size: int = 256
+
+
+DEFAULTS = HeadConfig()
+
+
+class FoldNets(nn.Module):
+    """G nets of two hidden layers, side by side: ``(B, D)`` -> logits ``(G, B, K)``."""
+
+    def __init__(self, folds: int, columns: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.folds = folds
+        self.first = nn.Linear(columns, folds * hidden)
+        self.second = nn.Parameter(torch.randn(folds, hidden, hidden) * (2 / hidden) ** 0.5)
+        self.second_bias = nn.Parameter(torch.zeros(folds, 1, hidden))
+        self.third = nn.Parameter(torch.randn(folds, hidden, classes) * 0.1 / hidden**0.5)
+        self.third_bias = nn.Parameter(torch.zeros(folds, 1, classes))
+        nn.init.normal_(self.first.weight, std=(2 / columns) ** 0.5)
+        nn.init.zeros_(self.first.bias)
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        h_GBH = self.first(x_BD).relu().unflatten(1, (self.folds, -1)).transpose(0, 1)
+        h_GBH = torch.baddbmm(self.second_bias, h_GBH, self.second).relu()
+        return torch.baddbmm(self.third_bias, h_GBH, self.third)
+
+
+class Head:
+    """The method for the training loop; module "nets" is a :class:`FoldNets`."""
+
+    manual_update = False
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        *,
+        features: Matrix,
+        targets_GNK: NDArray[np.float32],
+        folds: NDArray[np.int8],
+        config: HeadConfig,
+    ) -> None:
+        self.design = Design.of(features, fabric.device)
+        self.targets_GNK = torch.from_numpy(targets_GNK).to(fabric.device)
+        self.fold_N = torch.from_numpy(folds.astype(np.int64)).to(fabric.device)
+        self.noise = config.noise
+        count, _, classes = targets_GNK.shape
+        nets = FoldNets(count, self.design.shape[1], config.hidden, classes)
+        self.modules: dict[str, nn.Module] = {"nets": nets}
+        self.optimizers: dict[str, Optimizer] = {
+            "nets": torch.optim.AdamW(nets.parameters(), lr=config.lr, weight_decay=1e-4)
+        }
+
+    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+        return torch.arange(self.design.shape[0])
+
+    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x_BD = self.design.net_rows(rows.numpy())
+        noise_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
+        logs_GBK = self.modules["nets"](x_BD + self.noise * noise_BD).float().log_softmax(-1)
+        here = rows.to(x_BD.device)
+        folds = torch.arange(len(logs_GBK), device=here.device)[:, None]
+        visible_GB = (self.fold_N[here] != folds).float()
+        loss_GB = -(self.targets_GNK[:, here] * logs_GBK).sum(-1) * visible_GB
+        return {"loss": (loss_GB.sum(1) / visible_GB.sum(1).clamp_min(1)).sum()}
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        return {}
+
+
+def fit_head(
+    features: Matrix,
+    targets_GNK: NDArray[np.float32],
+    folds: NDArray[np.int8],
+    *,
+    config: HeadConfig = DEFAULTS,
+    loop: LoopConfig,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> NDArray[np.float32]:
+    """Out-of-fold log-probabilities of nets that were trained on soft labels.
+
+    Args:
+        features: ``(N, D)``.
+        targets_GNK: ``(G, N, K)`` soft labels; entry g must come from steps that never saw fold g.
+        folds: ``(N,)``.
+        config: settings of the nets.
+        loop: seed and device; epochs and batch size are the nets'.
+        on_epoch: called after each epoch.
+
+    Returns:
+        ``(N, K)`` float32.
+    """
+    rows, classes = targets_GNK.shape[1:]
+    batch = min(config.batch_size, max(16, rows // 8))
+    epochs = max(config.epochs, -(-config.steps // max(1, rows // batch)))
+    build = partial(Head, features=features, targets_GNK=targets_GNK, folds=folds, config=config)
+    settings = LoopConfig(
+        epochs=epochs, batch_size=batch, seed=loop.seed, device=loop.device,
+        devices=loop.devices, num_nodes=loop.num_nodes, precision=loop.precision,
+    )  # fmt: skip
+    state = train(build, settings, on_epoch=on_epoch).modules["nets"]
+    design = Design.of(features)
+    nets = FoldNets(len(targets_GNK), design.shape[1], config.hidden, classes)
+    nets.load_state_dict(state)
+    logs_NK = np.empty((rows, classes), dtype=np.float32)
+    fold_N = torch.from_numpy(folds.astype(np.int64))
+    with torch.no_grad():
+        for block, _ in design.blocks():
+            logits_GBK = nets(design.net_rows(np.arange(rows)[block]))
+            own_BK = logits_GBK[fold_N[block], torch.arange(logits_GBK.shape[1])]
+            logs_NK[block] = own_BK.log_softmax(1).numpy()
+    return logs_NK

@@ -1,0 +1,104 @@
+"""What a purify run leaves behind: labels.parquet and summary.json."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfix import contract, inputs
+from labelfix.artifacts import versions
+from labelfix.methods.judge import DECISIONS, Judgement
+from labelfix.rows import Prediction, Rows
+from labelfix.run import Run
+
+
+def summarise(
+    dataset: inputs.Dataset, rows: Rows, prediction: Prediction, judgement: Judgement, run: Run
+) -> dict[str, Any]:
+    """summary.json: classes, noise rate, transition, evidence, decisions, timings, versions."""
+    count = len(dataset)
+    decisions = Counter(DECISIONS[code] for code in judgement.decisions[:count].tolist())
+    audited = (dataset.checked >= 0) & (dataset.given >= 0)
+    return {
+        "source": source_of(dataset),
+        "rows": count,
+        "rows_without_label": int((dataset.given < 0).sum()),
+        "checked_rows": {"audited": int(audited.sum()), "all": int((rows.checked >= 0).sum())},
+        "class_names": dataset.class_names,
+        "settings": asdict(run.config)
+        | {"method": judgement.witness, "backbone": run.config.backbone_name},
+        "noise_rate": noise_rate(judgement, dataset.given),
+        "transition_matrix": judgement.transition.tolist(),
+        "decisions": {name: decisions.get(name, 0) for name in DECISIONS},
+        "label_changes_allowed": judgement.gate_open,
+        "witness_weights": judgement.pool_weights,
+        "witness": {
+            "believed": judgement.witness,
+            "log_loss_on_checked_rows": judgement.witness_losses,
+            "learning": prediction.account,
+        },
+        "evidence": judgement.evidence.to_dict(),
+        "notices": dataset.notices,
+        "fingerprints": {"data": dataset.fingerprint, "features": rows.key},
+        "seconds": run.seconds,
+        "versions": versions(),
+    }
+
+
+def source_of(dataset: inputs.Dataset) -> dict[str, str | None]:
+    """Where DATA is, for the retraining that reads its images or features again."""
+    return {
+        "data": str(dataset.source.resolve()),
+        "image_column": dataset.image_column,
+        "features": dataset.features_from,
+    }
+
+
+def noise_rate(judgement: Judgement, given: NDArray[np.int32]) -> float | None:
+    """Share of wrong labels among the rows that were given one: the posterior's mean doubt.
+
+    Checked rows count as what they are. None where no row has a label.
+    """
+    rows = np.flatnonzero(given >= 0)
+    if not len(rows):
+        return None
+    return float(1 - judgement.soft_labels[rows, given[rows]].astype(np.float64).mean())
+
+
+def write_labels(
+    dataset: inputs.Dataset, judgement: Judgement, summary: dict[str, Any], run: Run
+) -> None:
+    """labels.parquet, with nothing in its metadata that differs between two equal runs."""
+    started, rows = time.monotonic(), slice(len(dataset))
+    kept = ("source", "settings", "noise_rate", "fingerprints", "checked_rows")
+    labels = contract.Labels(
+        ids=dataset.ids,
+        class_names=dataset.class_names,
+        given=dataset.given,
+        label=judgement.labels[rows],
+        decision=judgement.decisions[rows],
+        soft_label=judgement.soft_labels[rows],
+        weight=judgement.weights[rows],
+        review_rank=rank_within(judgement.review_ranks[rows]),
+        metadata={name: summary[name] for name in kept}
+        | {"evidence": "audited" if judgement.evidence.rows else "self-estimated"},
+    )
+    contract.write(
+        run.folder.labels,
+        labels,
+        other_schema=dataset.other_schema,
+        other_columns=dataset.other_columns(),
+    )
+    run.seconds["write"] = round(time.monotonic() - started, 3)
+
+
+def rank_within(ranks: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Ranks from 1 without gaps, in the same order."""
+    within = np.empty_like(ranks)
+    within[np.argsort(ranks)] = np.arange(1, len(ranks) + 1, dtype=np.int32)
+    return within

@@ -1,0 +1,66 @@
+"""What stages hand on: the rows that a method learns from, and what it predicts for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfix import inputs
+from labelfix.methods.design import Matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What a method learns from: DATA's N rows, then the M rows that are in CLEAN alone.
+
+    Attributes:
+        features: ``(N + M, D)``, array or memory map.
+        given: ``(N + M,)`` int32 codes, -1 = no label.
+        checked: ``(N + M,)`` int32 right codes, -1 = not checked.
+        content: ``(N + M,)`` uint64 keys; rows of equal content share a fold.
+        classes: K.
+        key: fingerprint of the features.
+    """
+
+    features: Matrix
+    given: NDArray[np.int32]
+    checked: NDArray[np.int32]
+    content: NDArray[np.uint64]
+    classes: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the methods predict.
+
+    Attributes:
+        log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32.
+        folds: ``(N + M,)`` int8.
+        account: what each method says of its learning, by name.
+    """
+
+    log_probabilities: dict[str, NDArray[np.float32]]
+    folds: NDArray[np.int8]
+    account: dict[str, Any]
+
+
+def gather(
+    dataset: inputs.Dataset,
+    features: Any,  # noqa: ANN401  (an array, a memory map or two stacked)
+    content: NDArray[np.uint64],
+    key: str,
+    extra: NDArray[np.int32],
+) -> Rows:
+    """DATA's rows over the ``extra`` checked ones."""
+    return Rows(
+        features=features,
+        given=np.concatenate([dataset.given, np.full(len(extra), -1, np.int32)]),
+        checked=np.concatenate([dataset.checked, extra]),
+        content=content,
+        classes=len(dataset.class_names),
+        key=key,
+    )

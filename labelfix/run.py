@@ -1,0 +1,90 @@
+"""One purify run: its settings, its folder, its stages, what took how long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labelfix.artifacts import OutputFolder
+from labelfix.errors import InputError
+from labelfix.methods.devices import pick_device
+from labelfix.methods.training import LoopConfig
+from labelfix.progress import Reporter
+
+METHODS = ("auto", "dmlp", "dmlp-naive")
+PRETRAINING = ("simclr", "moco", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurifyConfig:
+    """Settings of a purify run; what they mean stands with the command line's options.
+
+    Raises:
+        InputError: a value is out of range, or the device is absent.
+    """
+
+    method: str = "auto"
+    pretrain: str = "simclr"
+    backbone: str | None = None
+    weights: str = "random"
+    epochs: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    precision: str = "auto"
+    min_precision: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("method", METHODS), ("pretrain", PRETRAINING)):
+            if getattr(self, name) not in choices:
+                raise InputError(
+                    f"--{name} is '{getattr(self, name)}'", mend=f"use one of {', '.join(choices)}"
+                )
+        for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
+        pick_device(self.device)  # an absent one is said before any work
+        if not 0 <= self.min_precision <= 1:
+            raise InputError(
+                f"--min-precision is {self.min_precision}", mend="use a share from 0 to 1"
+            )
+
+    @property
+    def loop(self) -> LoopConfig:
+        return LoopConfig(
+            epochs=1,
+            device=self.device,
+            devices=self.devices,
+            num_nodes=self.num_nodes,
+            precision=self.precision,
+        )
+
+    @property
+    def backbone_name(self) -> str:
+        """The backbone: the one asked for, else one that suits the device."""
+        on_cpu = pick_device(self.device).type == "cpu"
+        return self.backbone or ("smallconv" if on_cpu else "resnet18")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run: where stages lie, how they are set, where progress goes, what took how long."""
+
+    folder: OutputFolder
+    config: PurifyConfig
+    report: Reporter
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def stage(self, name: str, key: str, build: Callable[[Path], None]) -> Path:
+        """The complete folder of a stage, built if it must be; see ``OutputFolder.stage``."""
+        started = time.monotonic()
+        place, was_there = self.folder.stage(name, key, build)
+        if was_there:
+            self.report.say(f"{name}: nothing changed, taken from the last run")
+        self.seconds[name] = round(time.monotonic() - started, 3)
+        return place

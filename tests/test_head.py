@@ -1,0 +1,85 @@
+"""The head: nothing of a fold reaches the net that predicts it, and its predictions help."""
+
+import numpy as np
+import pytest
+import torch
+
+from labelfix.methods import dmlp, head
+from labelfix.methods.design import Design
+from labelfix.methods.judge import judge, soft_targets
+from labelfix.methods.training import LoopConfig
+
+QUICK = head.HeadConfig(hidden=16, steps=60)
+LOOP = LoopConfig(epochs=1, device="cpu")
+
+
+def targets(made, given, checked):
+    logs = dmlp.nested(made.features, given, checked, made.folds, 3, chosen=[1] * 5)
+    return logs, soft_targets(logs, given, checked, made.folds)
+
+
+def test_nothing_of_a_fold_reaches_its_targets_or_its_net(blobs):
+    made = blobs()
+    given, checked = made.given.copy(), made.checked.copy()
+    inside = made.folds == 2
+    given[inside] = (given[inside] + 1) % 3
+    checked[inside & (checked >= 0)] = 0
+    (_, before), (_, after) = targets(made, made.given, made.checked), targets(made, given, checked)
+    visible = ~inside
+    assert np.array_equal(before[2, visible], after[2, visible])
+    nets = [
+        head.fit_head(made.features, q, made.folds, config=QUICK, loop=LOOP)
+        for q in (before, after)
+    ]
+    assert np.array_equal(nets[0][inside], nets[1][inside])
+    assert not np.array_equal(nets[0][visible], nets[1][visible])
+
+
+def test_nested_predictions_are_distributions_and_the_own_fold_says_nothing(blobs):
+    made = blobs()
+    logs, soft = targets(made, made.given, made.checked)
+    assert np.allclose(np.exp(logs).sum(-1), 1, atol=1e-5)
+    assert np.allclose(soft.sum(-1), 1, atol=1e-5)
+    for fold in range(5):
+        assert np.allclose(logs[fold, made.folds == fold], -np.log(3))
+
+
+def test_checked_rows_of_other_folds_are_targets_as_they_are(blobs):
+    made = blobs()
+    _, soft = targets(made, made.given, made.checked)
+    rows = np.flatnonzero((made.checked >= 0) & (made.folds != 0))
+    assert np.array_equal(soft[0, rows].argmax(1), made.checked[rows])
+    assert np.array_equal(soft[0, rows].max(1), np.ones(len(rows)))
+
+
+def test_the_head_bends_where_a_line_cannot(blobs):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(600, 2)).astype(np.float32)
+    right = (x[:, 0] * x[:, 1] > 0).astype(np.int32)  # no line separates the classes
+    folds = (np.arange(600) % 5).astype(np.int8)
+    soft = np.broadcast_to(np.eye(2, dtype=np.float32)[right], (5, 600, 2)).copy()
+    config = head.HeadConfig(hidden=64, noise=0.1, steps=400)
+    logs = head.fit_head(x, soft, folds, config=config, loop=LOOP)
+    assert (logs.argmax(1) == right).mean() > 0.9
+    again = head.fit_head(x, soft, folds, config=config, loop=LOOP)
+    assert np.array_equal(logs, again)
+
+
+def test_net_rows_keep_variances_of_one_kind_and_level_those_of_different_units():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(5000, 3)) * [1.0, 2.0, 4.0]
+    std = Design.of(x).net_rows(slice(None))[:, :3].std(0)
+    assert torch.allclose(std / std[0], torch.tensor([1.0, 2.0, 4.0]), rtol=0.05)
+    assert float(std.square().mean()) == pytest.approx(1, rel=0.01)
+    mixed = generator.normal(size=(5000, 3)) * [1.0, 1000.0, 1.0]
+    std = Design.of(mixed).net_rows(slice(None))[:, :3].std(0)
+    assert torch.allclose(std, torch.ones(3), rtol=0.01)
+
+
+def test_the_judge_believes_the_better_witness(blobs):
+    made = blobs(noise=0.4)
+    good = np.log(np.eye(3)[made.right] * 0.9 + 0.1 / 3)
+    poor = np.full((len(made.right), 3), -np.log(3))
+    found = judge({"poor": poor, "good": good}, made.given, made.checked, made.folds)
+    assert found.witness == "good"
+    assert found.witness_losses["good"] < found.witness_losses["poor"]
