@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from labelfix import contract, inputs, stages
 from labelfix.errors import InputError
 from labelfix.methods.judge import DECISIONS, Evidence, Judgement
+from labelfix.methods.scores import Scores
 from labelfix.outcome import noise_rate, rank_within
 from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
@@ -29,6 +30,8 @@ class Result:
         decisions: ``(N,)`` of keep, correct, review, fill, checked.
         weights: ``(N,)`` float32 in [0, 1] for training.
         review_ranks: ``(N,)`` int32; 1 = look at this row first.
+        label_reliability, pseudo_reliability, clid: ``(N,)`` float32 scores, as defined in the
+            field metadata of labels.parquet; NaN = not scored.
         classes: ``(K,)``.
         evidence: label accuracy before and after, and more, on the audited rows.
         noise_rate: estimated share of wrong labels among the given ones, or None.
@@ -39,6 +42,9 @@ class Result:
     decisions: NDArray[np.str_]
     weights: NDArray[np.float32]
     review_ranks: NDArray[np.int32]
+    label_reliability: NDArray[np.float32]
+    pseudo_reliability: NDArray[np.float32]
+    clid: NDArray[np.float32]
     classes: NDArray[Any]
     evidence: Evidence
     noise_rate: float | None
@@ -69,7 +75,7 @@ def purify(
         clean_features, clean_labels: ``(M, D)`` and ``(M,)``, checked rows that are not in
             ``features``.
         audited: row number -> right label, for checked rows that are in ``features``.
-        method: auto, dmlp or dmlp-naive.
+        method: auto, dmlp, dmlp-naive or clid; without checked rows auto is clid.
         min_precision: least posterior probability of a changed label, in [0, 1].
         seed: with it, the result is determined.
         device: auto, cpu, cuda or mps.
@@ -82,7 +88,8 @@ def purify(
     rows, classes = _rows(features, given, clean_features, clean_labels, audited or {})
     prediction = stages.run_methods(rows, config)
     judgement = stages.decide(rows, prediction, config)
-    return _result(judgement, rows, classes, config, np.shape(given)[0])
+    scores = stages.run_scores(rows, prediction, judgement, config)
+    return _result(judgement, scores, rows, classes, config, np.shape(given)[0])
 
 
 def read(path: str | Path) -> contract.Labels:
@@ -121,8 +128,6 @@ def _rows(
                 f"audited names row {row}", mend=f"use row numbers from 0 to {len(labels) - 1}"
             )
         checked[row] = _codes([label], classes, "audited")[0]
-    if not (checked >= 0).any():
-        raise InputError("there are no checked rows", mend="pass clean_labels or audited")
     codes = np.concatenate([_codes(labels, classes, "given"), np.full(len(extra), -1, np.int32)])
     content = inputs.content_keys(matrix)
     rows = Rows(
@@ -186,6 +191,7 @@ def _codes(labels: list[Any], classes: NDArray[Any], name: str) -> NDArray[np.in
 
 def _result(
     judgement: Judgement,
+    scores: Scores,
     rows: Rows,
     classes: NDArray[Any],
     config: PurifyConfig,
@@ -202,10 +208,13 @@ def _result(
         soft_label=judgement.soft_labels[kept],
         weight=judgement.weights[kept],
         review_rank=rank_within(judgement.review_ranks[kept]),
+        label_reliability=scores.label_reliability[kept],
+        pseudo_reliability=scores.pseudo_reliability[kept],
+        clid=scores.clid[kept],
         metadata={
             "settings": {"method": judgement.witness, "seed": config.seed},
             "noise_rate": noise,
-            "evidence": "audited" if judgement.evidence.rows else "self-estimated",
+            "evidence": "audited" if judgement.evidence.audited else "self-estimated",
         },
     )
     return Result(
@@ -214,6 +223,9 @@ def _result(
         decisions=np.array(DECISIONS)[file.decision],
         weights=file.weight,
         review_ranks=file.review_rank,
+        label_reliability=scores.label_reliability[kept],
+        pseudo_reliability=scores.pseudo_reliability[kept],
+        clid=scores.clid[kept],
         classes=classes,
         evidence=judgement.evidence,
         noise_rate=noise,

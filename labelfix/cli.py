@@ -120,7 +120,12 @@ def main() -> None:
     "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
 )
 @column_options
-@click.option("--method", default="auto", show_default=True, help="auto, dmlp or dmlp-naive.")
+@click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    help="auto, dmlp, dmlp-naive or clid; see the README.",
+)
 @backbone_options
 @click.option(
     "--min-precision",

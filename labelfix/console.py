@@ -93,11 +93,12 @@ class Terminal:
             [title, _percent(evidence[name]), _interval(evidence[name])]
             for name, title in EVIDENCE.items()
         ]
-        self.table(
-            f"Evidence: {evidence['rows']} audited rows, each judged without its own labels",
-            ("", "measured", "95 % interval"),
-            rows,
-        )
+        if evidence["audited"]:
+            title = f"Evidence: {evidence['rows']} audited rows, each judged without its own labels"
+        else:
+            title = "Self-estimated: no row was checked, this is the model's own opinion"
+        measured = "measured" if evidence["audited"] else "self-estimated"
+        self.table(title, ("", measured, "95 % interval"), rows)
 
     def figures(self, figures: Mapping[str, Any]) -> None:
         """Figures of evaluate."""

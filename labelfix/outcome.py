@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from labelfix import contract, inputs
 from labelfix.artifacts import versions
 from labelfix.methods.judge import DECISIONS, Judgement
+from labelfix.methods.scores import Scores
 from labelfix.rows import Prediction, Rows
 from labelfix.run import Run
 
@@ -71,7 +72,11 @@ def noise_rate(judgement: Judgement, given: NDArray[np.int32]) -> float | None:
 
 
 def write_labels(
-    dataset: inputs.Dataset, judgement: Judgement, summary: dict[str, Any], run: Run
+    dataset: inputs.Dataset,
+    judgement: Judgement,
+    scores: Scores,
+    summary: dict[str, Any],
+    run: Run,
 ) -> None:
     """labels.parquet, with nothing in its metadata that differs between two equal runs."""
     started, rows = time.monotonic(), slice(len(dataset))
@@ -85,8 +90,11 @@ def write_labels(
         soft_label=judgement.soft_labels[rows],
         weight=judgement.weights[rows],
         review_rank=rank_within(judgement.review_ranks[rows]),
+        label_reliability=scores.label_reliability[rows],
+        pseudo_reliability=scores.pseudo_reliability[rows],
+        clid=scores.clid[rows],
         metadata={name: summary[name] for name in kept}
-        | {"evidence": "audited" if judgement.evidence.rows else "self-estimated"},
+        | {"evidence": "audited" if judgement.evidence.audited else "self-estimated"},
     )
     contract.write(
         run.folder.labels,

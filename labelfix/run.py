@@ -13,7 +13,7 @@ from labelfix.methods.devices import pick_device
 from labelfix.methods.training import LoopConfig
 from labelfix.progress import Reporter
 
-METHODS = ("auto", "dmlp", "dmlp-naive")
+METHODS = ("auto", "dmlp", "dmlp-naive", "clid")
 PRETRAINING = ("simclr", "moco", "none")
 
 

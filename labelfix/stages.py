@@ -12,19 +12,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelfix import inputs
 from labelfix.artifacts import OutputFolder, digest, fingerprint, write_json
 from labelfix.errors import InputError
-from labelfix.image_stages import decode_images, embed_images, pretrain_backbone, require_backbone
-from labelfix.methods import dmlp, folds, head
+from labelfix.methods import clid, dmlp, folds, head
 from labelfix.methods.design import Matrix, Stacked
 from labelfix.methods.devices import is_first_node, pick_device
 from labelfix.methods.judge import JudgeConfig, Judgement, judge, soft_targets
+from labelfix.methods.scores import Scores, score
 from labelfix.outcome import summarise, write_labels
 from labelfix.progress import SILENT, Advance, Reporter
 from labelfix.rows import Prediction, Rows, gather
@@ -56,27 +59,21 @@ def purify(
         DegenerateLearningError: learning gave nothing usable; no labels are written.
     """
     started = time.monotonic()
-    require_clean_rows(dataset)
+    if config.method in ("dmlp", "dmlp-naive"):
+        require_checked(int((dataset.checked >= 0).sum()) + len(dataset.clean_labels))
     if dataset.features is None:
-        require_backbone(config)
+        _image_stages().require_backbone(config)
     run = Run(folder=OutputFolder.open(out, fresh=fresh), config=config, report=report)
     dataset, rows = rows_of(dataset, run)
     prediction = predict(rows, run)
     judgement = decide(rows, prediction, config)
+    scores = score_rows(rows, prediction, judgement, run)
     summary = summarise(dataset, rows, prediction, judgement, run)
     if is_first_node():
-        write_labels(dataset, judgement, summary, run)
+        write_labels(dataset, judgement, scores, summary, run)
         run.seconds["total"] = round(time.monotonic() - started, 3)
         write_json(run.folder.summary, summary)
     return summary
-
-
-def require_clean_rows(dataset: inputs.Dataset) -> None:
-    """Method dmlp learns from checked rows; without any there is nothing to steer by."""
-    if not (dataset.checked >= 0).any() and not len(dataset.clean_labels):
-        raise InputError(
-            "there are no checked rows", mend="pass some with --clean-set", file=dataset.source
-        )
 
 
 def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Rows]:
@@ -91,14 +88,23 @@ def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Rows]:
         content = dataset.feature_keys
         assert content is not None, "features come with their content keys"
         return dataset, gather(dataset, features, content, digest(content), dataset.clean_labels)
-    pixels = decode_images(dataset, run)
+    images = _image_stages()
+    pixels = images.decode_images(dataset, run)
     matched = inputs.match_content(dataset, pixels.keys)
     for line in matched.notices[len(dataset.notices) :]:
         run.report.say(line)
     extra = np.full(len(dataset.clean_rows), -1, np.int32)  # copies of DATA's rows: no evidence
     extra[np.isin(dataset.clean_rows, matched.clean_rows)] = matched.clean_labels
-    features, key = embed_images(pixels, *pretrain_backbone(matched, pixels, run), run)
+    weights, key = images.pretrain_backbone(matched, pixels, run)
+    features, key = images.embed_images(pixels, weights, key, run)
     return matched, gather(matched, features, pixels.keys, key, extra)
+
+
+def _image_stages() -> ModuleType:
+    """Imported on need: timm takes seconds, and features do without it."""
+    from labelfix import image_stages
+
+    return image_stages
 
 
 def predict(rows: Rows, run: Run) -> Prediction:
@@ -130,43 +136,118 @@ def run_methods(rows: Rows, config: PurifyConfig, report: Reporter = SILENT) -> 
     """The methods on all rows, in memory: what Python API and command line share.
 
     ``dmlp`` gives the accompanying classifier's predictions; ``dmlp-naive`` those of a net trained
-    on the purified soft labels; ``auto`` both, and the judge picks by the checked rows.
+    on the purified soft labels; ``clid`` those of a head whose rows a weight net weighs. ``auto``
+    is ``clid`` where no row is checked, else ``dmlp`` and ``dmlp-naive``: the judge picks.
     """
-    if (rows.checked >= 0).sum() == 1:
-        raise InputError("there is one checked row", mend="check two or more, best a hundred")
     strata = (rows.checked + 1) * (rows.classes + 1) + rows.given + 1
     fold = folds.assign(rows.content, strata, seed=config.seed)
+    checked = int((rows.checked >= 0).sum())
+    if config.method == "clid" or (config.method == "auto" and not checked):
+        return run_clid(rows, fold, config, report)
+    require_checked(checked)
+    return run_dmlp(rows, fold, config, report)
+
+
+def require_checked(rows: int) -> None:
+    """DMLP learns from checked rows; without any there is nothing to steer by."""
+    if rows == 0:
+        raise InputError(
+            "there are no checked rows", mend="pass some with --clean-set, or use --method clid"
+        )
+    if rows == 1:
+        raise InputError("there is one checked row", mend="check two or more, best a hundred")
+
+
+def run_clid(
+    rows: Rows, fold: NDArray[np.int8], config: PurifyConfig, report: Reporter
+) -> Prediction:
+    """CLID-MU; a checked row's right label stands in for its given one."""
+    known = np.where(rows.checked >= 0, rows.checked, rows.given)
+    with report.task("purify (clid)") as advance:
+        found = clid.purify(
+            rows.features, known, fold, rows.classes, device=pick_device(config.device),
+            seed=config.seed, on_pass=without_remark(advance),
+        )  # fmt: skip
+    account = {"clid": {"snapshots": found.history, "chosen": found.chosen}}
+    return Prediction(
+        log_probabilities={"clid": found.log_probabilities}, folds=fold, account=account
+    )
+
+
+def run_dmlp(
+    rows: Rows, fold: NDArray[np.int8], config: PurifyConfig, report: Reporter
+) -> Prediction:
+    """DMLP, and unless only that is wanted, a net trained on its purified soft labels."""
     device = pick_device(config.device)
     learn = (rows.features, rows.given, rows.checked, fold, rows.classes)
     with report.task("purify (dmlp)") as advance:
         found = dmlp.purify(*learn, device=device, on_pass=without_remark(advance))
-    predictions = {"dmlp": found.log_probabilities}
     account = {"dmlp": {"snapshots": found.history, "chosen": found.chosen}}
-    if config.method != "dmlp":
-        with report.task("purify (soft labels for every fold)") as advance:
-            nested = dmlp.nested(
-                *learn, found.chosen, device=device, on_pass=without_remark(advance)
-            )
-        targets = soft_targets(nested, rows.given, rows.checked, fold)
-        with report.task("purify (dmlp-naive)") as advance:
-            predictions["dmlp-naive"] = head.fit_head(
-                rows.features,
-                targets,
-                fold,
-                loop=config.loop,
-                on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
-            )
-        account["dmlp-naive"] = {}
-    wanted = {config.method} if config.method in predictions else set(predictions)
-    return Prediction(
-        log_probabilities={name: logs for name, logs in predictions.items() if name in wanted},
-        folds=fold,
-        account={name: told for name, told in account.items() if name in wanted},
+    first = Prediction(
+        log_probabilities={"dmlp": found.log_probabilities}, folds=fold, account=account
+    )
+    if config.method == "dmlp":
+        return first
+    with report.task("purify (soft labels for every fold)") as advance:
+        nested = dmlp.nested(*learn, found.chosen, device=device, on_pass=without_remark(advance))
+    targets = soft_targets(nested, rows.given, rows.checked, fold)
+    with report.task("purify (dmlp-naive)") as advance:
+        retrained = head.fit_head(
+            rows.features,
+            targets,
+            fold,
+            loop=replace(config.loop, seed=config.seed),
+            on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
+        )
+    if config.method == "dmlp-naive":
+        return Prediction(
+            log_probabilities={"dmlp-naive": retrained}, folds=fold, account={"dmlp-naive": {}}
+        )
+    return replace(
+        first,
+        log_probabilities=first.log_probabilities | {"dmlp-naive": retrained},
+        account=account | {"dmlp-naive": {}},
     )
 
 
 def without_remark(advance: Advance) -> Callable[[int, int], None]:
     return lambda done, total: advance(done, total, "")
+
+
+def score_rows(rows: Rows, prediction: Prediction, judgement: Judgement, run: Run) -> Scores:
+    """Stage score: the reliabilities and CLID of every row."""
+    key = fingerprint(
+        rows=rows.key, soft_labels=digest(judgement.soft_labels), witness=judgement.witness,
+        given=digest(rows.given), device=run.config.device,
+    )  # fmt: skip
+
+    def build(place: Path) -> None:
+        with run.report.task("score"):
+            scores = run_scores(rows, prediction, judgement, run.config)
+        np.savez(place / "scores.npz", **vars(scores))
+
+    with np.load(run.stage("score", key, build) / "scores.npz") as found:
+        return Scores(
+            label_reliability=found["label_reliability"],
+            pseudo_reliability=found["pseudo_reliability"],
+            clid=found["clid"],
+            direction=str(found["direction"]),
+        )
+
+
+def run_scores(
+    rows: Rows, prediction: Prediction, judgement: Judgement, config: PurifyConfig
+) -> Scores:
+    """The scores, in memory."""
+    return score(
+        rows.features,
+        rows.given,
+        rows.checked,
+        prediction.folds,
+        judgement.soft_labels,
+        prediction.log_probabilities[judgement.witness],
+        device=pick_device(config.device),
+    )
 
 
 def decide(rows: Rows, prediction: Prediction, config: PurifyConfig) -> Judgement:

@@ -131,7 +131,7 @@ def test_min_precision(made):
         ({"given": ["ant"]}, "given holds 1 labels for 200 rows"),
         ({"given": ["ant"] * 200}, "given holds 1 distinct labels"),
         ({"given": ["ant", 1] * 100}, "given mixes strings and numbers"),
-        ({"audited": {}}, "there are no checked rows"),
+        ({"audited": {}, "method": "dmlp"}, "there are no checked rows"),
         ({"audited": {0: "ant"}}, "there is one checked row"),
         ({"audited": {200: "ant"}}, "audited names row 200; use row numbers from 0 to 199"),
         ({"audited": {-1: "ant"}}, "audited names row -1"),

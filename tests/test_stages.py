@@ -71,7 +71,12 @@ def test_features_in_corrected_table_out(purified):
     decisions = np.array(contract.DECISIONS)[found.decision]
     assert ((decisions == "checked") == clean).all()
     assert right[clean].all()
-    assert {task.split()[0] for task in listener.tasks} == {"purify"}
+    assert np.array_equal(np.isnan(found.label_reliability), found.given < 0)
+    wrong = had & (found.given != np.searchsorted(found.class_names, truth))
+    assert found.label_reliability[wrong].mean() < found.label_reliability[had & ~wrong].mean()
+    assert found.clid[wrong].mean() > found.clid[had & ~wrong].mean()
+    assert ((found.pseudo_reliability >= 0) & (found.pseudo_reliability <= 1)).all()
+    assert {task.split()[0] for task in listener.tasks} == {"purify", "score"}
 
 
 def test_weights_follow_the_documented_formula(purified):
@@ -120,7 +125,9 @@ def test_a_rerun_takes_what_is_done(purified):
     before, listener = (out / "labels.parquet").read_bytes(), Listener()
     purify_features(files, out, listener)
     assert listener.tasks == []
-    assert listener.lines == ["purify: nothing changed, taken from the last run"]
+    assert listener.lines == [
+        f"{stage}: nothing changed, taken from the last run" for stage in ("purify", "score")
+    ]
     assert (out / "labels.parquet").read_bytes() == before
 
 
@@ -139,7 +146,7 @@ def test_a_rerun_repeats_what_changed(purified, what):
         frame.to_csv(table, index=False)
     listener = Listener()
     purify_features(files, out, listener, **settings)
-    assert {task.split()[0] for task in listener.tasks} == {"purify"}
+    assert {task.split()[0] for task in listener.tasks} == {"purify", "score"}
 
 
 def test_a_setting_of_the_judge_alone_does_not_repeat_the_learning(purified):
@@ -182,8 +189,24 @@ def test_without_checked_rows_there_is_one_line(feature_files, tmp_path):
     files = feature_files()
     dataset = inputs.read(files.data, features=files.features)
     with pytest.raises(InputError, match="there are no checked rows; pass some with --clean-set"):
-        stages.purify(dataset, tmp_path / "run", PurifyConfig())
+        stages.purify(dataset, tmp_path / "run", PurifyConfig(method="dmlp"))
     assert not (tmp_path / "run").exists()
+
+
+def test_without_checked_rows_the_figures_are_called_self_estimated(feature_files, tmp_path):
+    files = feature_files()
+    dataset = inputs.read(files.data, features=files.features)
+    summary = stages.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu"))
+    assert summary["settings"]["method"] == "clid"
+    assert summary["evidence"]["audited"] is False
+    assert summary["decisions"]["checked"] == 0
+    about = json.loads(pq.read_schema(tmp_path / "run" / "labels.parquet").metadata[b"labelfix"])
+    assert about["evidence"] == "self-estimated"
+    found = contract.read(tmp_path / "run")
+    truth = pd.read_csv(files.truth)["label"].to_numpy()
+    names, had = np.array(found.class_names), found.given >= 0
+    before = (names[found.given] == truth)[had].mean()
+    assert (names[found.label] == truth)[had].mean() > before
 
 
 def test_fewer_different_rows_than_folds(tmp_path):
@@ -235,7 +258,9 @@ def test_images_in_corrected_table_out(image_files, tmp_path):
         pq.read_table(tmp_path / "run" / "labels.parquet")["image"].to_pylist()
         == frame["image"].tolist()
     )
-    assert [task.split()[0] for task in listener.tasks] == ["read", "pretrain", "embed", "purify"]
+    assert [task.split()[0] for task in listener.tasks] == [
+        "read", "pretrain", "embed", "purify", "score",
+    ]  # fmt: skip
     assert {"images", "pretrain", "embed", "purify"} <= summary["seconds"].keys()
     places = tmp_path / "run" / "stages"
     assert np.load(places / "embed" / "features.npy").dtype == np.float16
@@ -246,7 +271,7 @@ def test_images_in_corrected_table_out(image_files, tmp_path):
     purify_images(folder, tmp_path / "run", again)
     assert again.tasks == []
     assert [line.split(":")[0] for line in again.lines if "taken from the last run" in line] == [
-        "images", "pretrain", "embed", "purify",
+        "images", "pretrain", "embed", "purify", "score",
     ]  # fmt: skip
     assert (tmp_path / "run" / "labels.parquet").read_bytes() == before
     purify_images(folder, tmp_path / "other")

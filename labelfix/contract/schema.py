@@ -32,16 +32,23 @@ MEANINGS = {
         "[0, 1]; sums to 1 within 1e-4",
     ),
     "label_reliability": (
-        "HRP's alpha for the given label; low = does not help the clean loss; null = not scored",
+        "HRP's alpha for the given label, in the form that ranks: 1 / (1 + exp(-4 s / r)); "
+        "s = -label . u / |p - label|, u the tangent of the row's log-probabilities under a linear "
+        "head trained without the row's fold, p its probabilities, averaged over 4 passes along "
+        "the gradient of the cross-entropy to the other folds' soft labels (where no row is "
+        "checked: of CLID) in the metric (X'X / n + 0.1 / D I)^-1; r = the fold's median |u|; "
+        "0.5 = no effect; low = does not help; null = no label was given",
         "[0, 1] or null",
     ),
     "pseudo_reliability": (
-        "HRP's beta for the model's own label; independent of label_reliability; null = not scored",
+        "HRP's beta: the same for the model's own label, the best class of its out-of-fold "
+        "prediction; neither reliability enters the other; null = not scored",
         "[0, 1] or null",
     ),
     "clid": (
-        "divergence of the row's labels from its neighbourhood in feature space; "
-        "high = suspicious; null = not scored",
+        "-log sum_j S_ij <label_i, soft_label_j> over the 50 nearest rows j in feature space; S = "
+        "softmax of their cosines / 0.05, the row itself left out; label_i = the given label, or "
+        "the soft label where none was given; high = suspicious; null = not scored",
         ">= 0 or null",
     ),
     "weight": (

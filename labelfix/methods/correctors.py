@@ -291,8 +291,11 @@ class DMLP:
                 "dmlp: the classifier's weights are no longer finite; check the features' scale"
             )
 
-    def run(self, on_pass: Callable[[int, int], None]) -> None:
-        """All passes, with a snapshot after the warm-up, at every write-back and at the end."""
+    def run(self, on_pass: Callable[[int, int], None], snapshots: int | None = None) -> None:
+        """All passes, with a snapshot after the warm-up, at every write-back and at the end.
+
+        With ``snapshots`` the run ends as soon as it has taken so many.
+        """
         config = self.config
         total = config.warm_up + config.passes
         for done in range(1, total + 1):
@@ -302,6 +305,8 @@ class DMLP:
             if done == config.warm_up or write_back or done == total:
                 self.snapshot()
             on_pass(done, total)
+            if len(self.snapshots) == snapshots:
+                break
 
     def snapshot(self) -> None:
         """Keep the classifier as it is now, with its out-of-fold logits for the checked rows."""

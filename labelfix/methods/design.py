@@ -22,6 +22,7 @@ class Matrix(Protocol):
 
 
 BLOCK_ROWS = 8192
+SCALE_RANGE = 4.0
 RESIDENT_BYTES = 2**29  # above this, float16 features are widened a block at a time
 
 
@@ -82,21 +83,27 @@ class Design:
         return torch.nn.functional.pad(block, (0, 1), value=1.0)
 
     def net_rows(self, rows: slice | np.ndarray) -> Tensor:
-        """Some rows as a net takes them, ``(B, D + 1)``, with a mean square of 1.
-
-        Columns of one kind (no deviation above ten times the median one: a net's features,
-        principal components) keep their relative variances, which tell a net what matters;
-        columns of different units get unit variance each.
-        """
-        return self.take(rows) * self._net_scale
+        """Some rows as a net takes them, ``(B, D + 1)``; see :attr:`net_scale`."""
+        return self.take(rows) * self.net_scale
 
     @cached_property
-    def _net_scale(self) -> Tensor:
-        std = torch.where(self.scale > 0, 1 / self.scale.clamp_min(1e-30), 0.0)
-        std = std / (self.shape[1] - 1) ** 0.5
-        one_kind = std.amax() <= 10 * std[std > 0].median()
-        relative = std / std.square().mean().sqrt() if one_kind else torch.ones_like(std)
-        return torch.nn.functional.pad(relative * (self.shape[1] - 1) ** 0.5, (0, 1), value=1.0)
+    def net_scale(self) -> Tensor:
+        """What a net's input multiplies the design's columns with, ``(D + 1,)``.
+
+        An embedding's columns are in one unit, and its strong directions carry more of the classes
+        than its weak ones: they keep their relative size, within a factor of ``SCALE_RANGE`` of
+        the median each way, so that columns in other units do not drown the rest. The constant
+        drops out (nets have biases); the mean square of a row's entries is 1.
+        """
+        inverse_D = self.scale.double()
+        varies_D = inverse_D > 0
+        std_D = torch.where(varies_D, 1 / inverse_D.clamp_min(1e-300), 0.0)
+        if not varies_D.any():
+            return torch.zeros(self.shape[1], device=self.device)
+        relative_D = std_D / std_D[varies_D].median()
+        relative_D = relative_D.clamp(1 / SCALE_RANGE, SCALE_RANGE) * varies_D
+        scale_D = relative_D * (len(std_D) / relative_D.square().mean()) ** 0.5
+        return torch.nn.functional.pad(scale_D.float(), (0, 1))
 
 
 def _moments(features: Matrix) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def nested(
     for model, pair in enumerate(pairs):
         hides_MG[model, list(pair)] = 1
     learner = DMLP(Design.of(features, device), given, checked, folds, classes, hides_MG, config)
-    learner.run(on_pass)
+    learner.run(on_pass, snapshots=max(chosen) + 1)
     logs_GNK = np.full((count, len(given), classes), -math.log(classes), dtype=np.float32)
     for model, (a, b) in enumerate(pairs):
         for unseen, own in ((a, b), (b, a)):

@@ -36,7 +36,7 @@ class HeadConfig:
         batch_size: rows a step.
     """
 
-    hidden: int = 384
+    hidden: int = 256
     noise: float = 0.4
     lr: float = 2e-3
     epochs: int = 6
@@ -89,7 +89,9 @@ class Head:
         nets = FoldNets(count, self.design.shape[1], config.hidden, classes)
         self.modules: dict[str, nn.Module] = {"nets": nets}
         self.optimizers: dict[str, Optimizer] = {
-            "nets": torch.optim.AdamW(nets.parameters(), lr=config.lr, weight_decay=1e-4)
+            "nets": torch.optim.AdamW(
+                nets.parameters(), lr=config.lr, weight_decay=1e-4, fused=True
+            )
         }
 
     def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:

@@ -7,15 +7,13 @@ predictions are out of fold, and pool, transition and the gate are fitted again 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from labelfix.equations.calibration import expected_calibration_error
-from labelfix.equations.intervals import bootstrap_interval, wilson_interval
+from labelfix.methods.evidence import Evidence, measure, self_estimated
+from labelfix.methods.unaudited import estimate, self_estimate
 from labelfix.methods.witnesses import Pool, fit_pool
 
 DECISIONS = ("keep", "correct", "review", "fill", "checked")
@@ -45,40 +43,6 @@ class JudgeConfig:
 
 
 DEFAULTS = JudgeConfig()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """An estimate with its 95 % interval; NaN where nothing could be measured."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """How right the corrected labels are, on the checked rows.
-
-    Attributes:
-        audited: True: measured on audited rows. (False is reserved for a self-estimate.)
-        rows: audited rows measured.
-        label_accuracy_before, label_accuracy_after: share of right labels.
-        change_precision: share of the changes that end at the right label.
-        change_recall: share of the wrong labels that end at the right one.
-        calibration_error: expected gap between the soft label's confidence and its accuracy.
-    """
-
-    audited: bool
-    rows: int
-    label_accuracy_before: Figure
-    label_accuracy_after: Figure
-    change_precision: Figure
-    change_recall: Figure
-    calibration_error: Figure
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +94,8 @@ def judge(
         config: when a label changes.
     """
     rows_V = np.flatnonzero(checked >= 0)
+    if not len(rows_V):
+        return _judge_unaudited(predictions, given, config)
     losses = posterior_losses(predictions, given, checked, folds, rows_V)
     witness = min(losses, key=lambda name: losses[name])
     pool = _fit(predictions[witness], given, checked, folds, rows_V)
@@ -155,6 +121,32 @@ def judge(
         pool_weights=pool.weights.tolist(),
         gate_open=gate_open,
         evidence=measure(honest_q, honest_label, given[rows_V], checked[rows_V]),
+    )
+
+
+def _judge_unaudited(
+    predictions: Predictions, given: NDArray[np.int32], config: JudgeConfig
+) -> Judgement:
+    """Without checked rows: transition and weights from the data, figures from the posterior."""
+    (witness, logs_NK), *_ = predictions.items()
+    pool = estimate([logs_NK], given)
+    soft_NK, surety_N = pool.judge([logs_NK], given)
+    labels = _decide(soft_NK, surety_N, given, config, True)
+    decisions = _name(labels, soft_NK, given)
+    soft = soft_NK.astype(np.float32)
+    figures = self_estimate(pool, [logs_NK], soft, labels, given)
+    return Judgement(
+        soft_labels=soft,
+        labels=labels,
+        decisions=decisions,
+        weights=training_weights(soft, labels),
+        review_ranks=review_ranks(soft, given, decisions),
+        transition=pool.transition.numpy(),
+        witness=witness,
+        witness_losses={},
+        pool_weights=pool.weights.tolist(),
+        gate_open=True,
+        evidence=self_estimated(figures),
     )
 
 
@@ -185,28 +177,6 @@ def review_ranks(
     ranks = np.empty(len(given), dtype=np.int32)
     ranks[np.argsort(-doubt_N, kind="stable")] = np.arange(1, len(given) + 1)
     return ranks
-
-
-def measure(
-    soft_VK: NDArray[np.float64],
-    label: NDArray[np.int32],
-    given: NDArray[np.int32],
-    right: NDArray[np.int32],
-) -> Evidence:
-    """The evidence on audited rows (those that had a label), with 95 % intervals."""
-    had = given >= 0
-    soft_VK, label, given, right = soft_VK[had], label[had], given[had], right[had]
-    was_right, is_right, changed = given == right, label == right, label != given
-    confidence, hit = soft_VK.max(1), soft_VK.argmax(1) == right
-    return Evidence(
-        audited=True,
-        rows=int(had.sum()),
-        label_accuracy_before=_share(was_right),
-        label_accuracy_after=_share(is_right),
-        change_precision=_share(is_right[changed]),
-        change_recall=_share(is_right[~was_right]),
-        calibration_error=_calibration(confidence, hit),
-    )
 
 
 def soft_targets(
@@ -312,18 +282,3 @@ def _gain(label: NDArray[np.int32], given: NDArray[np.int32], right: NDArray[np.
     """Labels mended less labels broken, over audited rows."""
     had = given >= 0
     return int((label == right)[had].sum() - (given == right)[had].sum())
-
-
-def _share(hits: NDArray[np.bool_]) -> Figure:
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    return Figure(value=float(hits.mean()) if len(hits) else float("nan"), low=low, high=high)
-
-
-def _calibration(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> Figure:
-    def error(rows: NDArray[np.int64]) -> float:
-        return expected_calibration_error(
-            torch.from_numpy(confidence[rows]), torch.from_numpy(hit[rows].astype(np.float64))
-        )
-
-    low, high = bootstrap_interval(error, len(hit))
-    return Figure(value=error(np.arange(len(hit))), low=low, high=high)
