@@ -15,7 +15,7 @@ from labelfix import contract, inputs, stages
 from labelfix.errors import InputError
 from labelfix.methods.judge import DECISIONS, Evidence, Judgement
 from labelfix.methods.scores import Scores
-from labelfix.outcome import noise_rate, rank_within
+from labelfix.outcome import corrected, noise_rate
 from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
 
@@ -197,25 +197,15 @@ def _result(
     config: PurifyConfig,
     count: int,
 ) -> Result:
-    kept = slice(count)
-    noise = noise_rate(judgement, rows.given[kept])
-    file = contract.Labels(
-        ids=np.array([str(row) for row in range(count)], dtype=object),
-        class_names=tuple(str(name) for name in classes),
-        given=rows.given[kept],
-        label=judgement.labels[kept],
-        decision=judgement.decisions[kept],
-        soft_label=judgement.soft_labels[kept],
-        weight=judgement.weights[kept],
-        review_rank=rank_within(judgement.review_ranks[kept]),
-        label_reliability=scores.label_reliability[kept],
-        pseudo_reliability=scores.pseudo_reliability[kept],
-        clid=scores.clid[kept],
-        metadata={
-            "settings": {"method": judgement.witness, "seed": config.seed},
-            "noise_rate": noise,
-            "evidence": "audited" if judgement.evidence.audited else "self-estimated",
-        },
+    noise = noise_rate(judgement, rows.given[:count])
+    settings = {"method": judgement.witness, "seed": config.seed}
+    file = corrected(
+        judgement,
+        scores,
+        np.array([str(row) for row in range(count)], dtype=object),
+        tuple(str(name) for name in classes),
+        rows.given[:count],
+        metadata={"settings": settings, "noise_rate": noise},
     )
     return Result(
         labels=classes[file.label],
@@ -223,9 +213,9 @@ def _result(
         decisions=np.array(DECISIONS)[file.decision],
         weights=file.weight,
         review_ranks=file.review_rank,
-        label_reliability=scores.label_reliability[kept],
-        pseudo_reliability=scores.pseudo_reliability[kept],
-        clid=scores.clid[kept],
+        label_reliability=scores.label_reliability[:count],
+        pseudo_reliability=scores.pseudo_reliability[:count],
+        clid=scores.clid[:count],
         classes=classes,
         evidence=judgement.evidence,
         noise_rate=noise,

@@ -79,12 +79,36 @@ def write_labels(
     run: Run,
 ) -> None:
     """labels.parquet, with nothing in its metadata that differs between two equal runs."""
-    started, rows = time.monotonic(), slice(len(dataset))
-    kept = ("source", "settings", "noise_rate", "fingerprints", "checked_rows")
-    labels = contract.Labels(
-        ids=dataset.ids,
-        class_names=dataset.class_names,
-        given=dataset.given,
+    started = time.monotonic()
+    told = ("source", "settings", "noise_rate", "fingerprints", "checked_rows")
+    metadata = {name: summary[name] for name in told}
+    contract.write(
+        run.folder.labels,
+        corrected(
+            judgement, scores, dataset.ids, dataset.class_names, dataset.given, metadata=metadata
+        ),
+        other_schema=dataset.other_schema,
+        other_columns=dataset.other_columns(),
+    )
+    run.seconds["write"] = round(time.monotonic() - started, 3)
+
+
+def corrected(
+    judgement: Judgement,
+    scores: Scores,
+    ids: NDArray[np.object_],
+    class_names: tuple[str, ...],
+    given: NDArray[np.int32],
+    *,
+    metadata: dict[str, Any],
+) -> contract.Labels:
+    """The rows of labels.parquet: the first ``len(ids)`` of those that were judged and scored."""
+    rows = slice(len(ids))
+    evidence = "audited" if judgement.evidence.audited else "self-estimated"
+    return contract.Labels(
+        ids=ids,
+        class_names=class_names,
+        given=given,
         label=judgement.labels[rows],
         decision=judgement.decisions[rows],
         soft_label=judgement.soft_labels[rows],
@@ -93,16 +117,8 @@ def write_labels(
         label_reliability=scores.label_reliability[rows],
         pseudo_reliability=scores.pseudo_reliability[rows],
         clid=scores.clid[rows],
-        metadata={name: summary[name] for name in kept}
-        | {"evidence": "audited" if judgement.evidence.audited else "self-estimated"},
+        metadata=metadata | {"evidence": evidence},
     )
-    contract.write(
-        run.folder.labels,
-        labels,
-        other_schema=dataset.other_schema,
-        other_columns=dataset.other_columns(),
-    )
-    run.seconds["write"] = round(time.monotonic() - started, 3)
 
 
 def rank_within(ranks: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -26,6 +26,7 @@ from labelfix.methods.sources import predict_probabilities
 from labelfix.methods.training import EpochReport, LoopConfig
 from labelfix.methods.weights import save_weights
 from labelfix.progress import SILENT, Reporter
+from labelfix.run import require_settings
 
 METHODS = ("ce",)
 LABELS = ("purified", "given")
@@ -49,17 +50,7 @@ class RetrainConfig:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("labels", LABELS)):
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"--{name} is '{getattr(self, name)}'", mend=f"use one of {', '.join(choices)}"
-                )
-        pick_device(self.device)  # an absent one is said before any work
-        for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                option = name.replace("_", "-")
-                raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
+        require_settings(self, method=METHODS, labels=LABELS)
 
     def loop(self, epochs: int) -> LoopConfig:
         return LoopConfig(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from labelfix.artifacts import OutputFolder
 from labelfix.errors import InputError
@@ -15,6 +16,44 @@ from labelfix.progress import Reporter
 
 METHODS = ("auto", "dmlp", "dmlp-naive", "clid")
 PRETRAINING = ("simclr", "moco", "none")
+
+
+class Settings(Protocol):
+    """What the settings of every long run share."""
+
+    @property
+    def epochs(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def devices(self) -> int: ...
+    @property
+    def num_nodes(self) -> int: ...
+
+
+def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
+    """Check settings by the names of their options, before any work.
+
+    Args:
+        settings: of a long run.
+        choices: the values that a setting may take, by its name.
+
+    Raises:
+        InputError: a value is out of range, or the device is absent.
+    """
+    for name, allowed in choices.items():
+        if getattr(settings, name) not in allowed:
+            raise InputError(
+                f"--{name} is '{getattr(settings, name)}'", mend=f"use one of {', '.join(allowed)}"
+            )
+    for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
+    pick_device(settings.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +77,7 @@ class PurifyConfig:
     min_precision: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("pretrain", PRETRAINING)):
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"--{name} is '{getattr(self, name)}'", mend=f"use one of {', '.join(choices)}"
-                )
-        for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                option = name.replace("_", "-")
-                raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
-        pick_device(self.device)  # an absent one is said before any work
+        require_settings(self, method=METHODS, pretrain=PRETRAINING)
         if not 0 <= self.min_precision <= 1:
             raise InputError(
                 f"--min-precision is {self.min_precision}", mend="use a share from 0 to 1"

@@ -108,20 +108,9 @@ def judge(
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
     labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
-    soft = soft_NK.astype(np.float32)
-    return Judgement(
-        soft_labels=soft,
-        labels=labels,
-        decisions=decisions,
-        weights=training_weights(soft, labels),
-        review_ranks=review_ranks(soft, given, decisions),
-        transition=pool.transition.numpy(),
-        witness=witness,
-        witness_losses=losses,
-        pool_weights=pool.weights.tolist(),
-        gate_open=gate_open,
-        evidence=measure(honest_q, honest_label, given[rows_V], checked[rows_V]),
-    )
+    evidence = measure(honest_q, honest_label, given[rows_V], checked[rows_V])
+    verdict = Verdict(witness=witness, losses=losses, pool=pool, gate_open=gate_open)
+    return _judgement(soft_NK.astype(np.float32), labels, decisions, given, verdict, evidence)
 
 
 def _judge_unaudited(
@@ -135,18 +124,40 @@ def _judge_unaudited(
     decisions = _name(labels, soft_NK, given)
     soft = soft_NK.astype(np.float32)
     figures = self_estimate(pool, [logs_NK], soft, labels, given)
+    verdict = Verdict(witness=witness, losses={}, pool=pool, gate_open=True)
+    return _judgement(soft, labels, decisions, given, verdict, self_estimated(figures))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Which prediction was believed, by how much, and whether labels may change."""
+
+    witness: str
+    losses: dict[str, float]
+    pool: Pool
+    gate_open: bool
+
+
+def _judgement(
+    soft: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    decisions: NDArray[np.int8],
+    given: NDArray[np.int32],
+    verdict: Verdict,
+    evidence: Evidence,
+) -> Judgement:
     return Judgement(
         soft_labels=soft,
         labels=labels,
         decisions=decisions,
         weights=training_weights(soft, labels),
         review_ranks=review_ranks(soft, given, decisions),
-        transition=pool.transition.numpy(),
-        witness=witness,
-        witness_losses={},
-        pool_weights=pool.weights.tolist(),
-        gate_open=True,
-        evidence=self_estimated(figures),
+        transition=verdict.pool.transition.numpy(),
+        witness=verdict.witness,
+        witness_losses=verdict.losses,
+        pool_weights=verdict.pool.weights.tolist(),
+        gate_open=verdict.gate_open,
+        evidence=evidence,
     )
 
 
