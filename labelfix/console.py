@@ -149,7 +149,7 @@ def _percent(figure: Mapping[str, float | None]) -> str:
 
 def _interval(figure: Mapping[str, float | None]) -> str:
     low, high = figure["low"], figure["high"]
-    if low is None or high is None or _percent(figure) == "-":
+    if low is None or high is None or low != low or _percent(figure) == "-":
         return "-"
     return f"{low:.1%} to {high:.1%}"
 

@@ -159,6 +159,17 @@ def test_default_output_folder(feature_files, labelfix):
     assert (files.folder / "data-purified" / "labels.parquet").exists()
 
 
+def test_without_checked_rows_the_table_says_whose_opinion_it_is(feature_files, labelfix, tmp_path):
+    files = feature_files()
+    done = labelfix(
+        "purify", files.data, "--features", files.features,
+        "--device", "cpu", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.status == 0
+    assert "Self-estimated: no row was checked" in done.out
+    assert "nan" not in done.out
+
+
 def test_brackets_in_a_path_are_printed(feature_files, labelfix, tmp_path):
     files = feature_files()
     out = tmp_path / "run[bold]"
