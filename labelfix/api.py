@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labelfix import contract, inputs, stages
 from labelfix.errors import InputError
-from labelfix.methods.judge import DECISIONS, Evidence, Judgement
+from labelfix.methods.judge import Evidence, Judgement
 from labelfix.methods.scores import Scores
 from labelfix.outcome import corrected, noise_rate
 from labelfix.rows import Rows
@@ -210,7 +210,7 @@ def _result(
     return Result(
         labels=classes[file.label],
         soft_labels=file.soft_label,
-        decisions=np.array(DECISIONS)[file.decision],
+        decisions=np.array(contract.DECISIONS)[file.decision],
         weights=file.weight,
         review_ranks=file.review_rank,
         label_reliability=scores.label_reliability[:count],

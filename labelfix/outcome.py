@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from labelfix import contract, inputs
 from labelfix.artifacts import versions
-from labelfix.methods.judge import DECISIONS, Judgement
+from labelfix.methods.judge import Judgement
 from labelfix.methods.scores import Scores
 from labelfix.rows import Prediction, Rows
 from labelfix.run import Run
@@ -23,7 +23,7 @@ def summarise(
 ) -> dict[str, Any]:
     """summary.json: classes, noise rate, transition, evidence, decisions, timings, versions."""
     count = len(dataset)
-    decisions = Counter(DECISIONS[code] for code in judgement.decisions[:count].tolist())
+    decisions = Counter(contract.DECISIONS[code] for code in judgement.decisions[:count].tolist())
     audited = (dataset.checked >= 0) & (dataset.given >= 0)
     return {
         "source": source_of(dataset),
@@ -35,7 +35,7 @@ def summarise(
         | {"method": judgement.witness, "backbone": run.config.backbone_name},
         "noise_rate": noise_rate(judgement, dataset.given),
         "transition_matrix": judgement.transition.tolist(),
-        "decisions": {name: decisions.get(name, 0) for name in DECISIONS},
+        "decisions": {name: decisions.get(name, 0) for name in contract.DECISIONS},
         "label_changes_allowed": judgement.gate_open,
         "witness_weights": judgement.pool_weights,
         "witness": {

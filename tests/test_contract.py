@@ -13,6 +13,7 @@ from labelfix import contract
 from labelfix.contract import writing
 from labelfix.errors import InputError
 from labelfix.inputs import other_columns
+from labelfix.methods import judge
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 TYPES = {
@@ -303,3 +304,8 @@ def test_files_that_are_none_of_ours(path, tmp_path):
 
 def test_inputs_keep_the_contracts_names_free():
     assert frozenset(contract.MEANINGS) == other_columns.RESERVED
+
+
+def test_the_judges_codes_are_the_contracts_names():
+    for code, name in enumerate(contract.DECISIONS):
+        assert getattr(judge, name.upper()) == code

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from labelfix.contract import DECISIONS
 from labelfix.equations import posterior as eq
 from labelfix.methods import judge as judging
-from labelfix.methods.judge import DECISIONS, JudgeConfig, judge, measure
+from labelfix.methods.judge import JudgeConfig, judge, measure
 from labelfix.methods.witnesses import fit_pool
 
 KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)

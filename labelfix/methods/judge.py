@@ -16,8 +16,7 @@ from labelfix.methods.evidence import Evidence, measure, self_estimated
 from labelfix.methods.unaudited import estimate, self_estimate
 from labelfix.methods.witnesses import Pool, fit_pool
 
-DECISIONS = ("keep", "correct", "review", "fill", "checked")
-KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)
+KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)  # in the order of the contract's names
 
 Predictions = Mapping[str, NDArray[np.floating]]
 
@@ -52,7 +51,7 @@ class Judgement:
     Attributes:
         soft_labels: ``(N, K)`` float32, the posterior; one-hot for checked rows.
         labels: ``(N,)`` int32 codes of the label to train on.
-        decisions: ``(N,)`` int8, index into ``DECISIONS``.
+        decisions: ``(N,)`` int8, one of ``KEEP`` to ``CHECKED``.
         weights: ``(N,)`` float32 in [0, 1], see :func:`training_weights`.
         review_ranks: ``(N,)`` int32 from 1, see :func:`review_ranks`.
         transition: ``(K, K)``, ``T[y, given]``.
