@@ -14,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from labelfix import contract, inputs, stages
 from labelfix.errors import InputError
 from labelfix.methods.judge import Evidence, Judgement
+from labelfix.methods.neighbours import nearest
 from labelfix.methods.scores import Scores
 from labelfix.outcome import corrected, noise_rate
+from labelfix.purifiers import run_methods
 from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
 
@@ -86,9 +88,10 @@ def purify(
     """
     config = PurifyConfig(method=method, min_precision=min_precision, seed=seed, device=device)
     rows, classes = _rows(features, given, clean_features, clean_labels, audited or {})
-    prediction = stages.run_methods(rows, config)
+    graph = nearest(rows.features)
+    prediction = run_methods(rows, graph, config)
     judgement = stages.decide(rows, prediction, config)
-    scores = stages.run_scores(rows, prediction, judgement, config)
+    scores = stages.run_scores(rows, graph, prediction, judgement, config)
     return _result(judgement, scores, rows, classes, config, np.shape(given)[0])
 
 

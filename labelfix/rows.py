@@ -32,6 +32,11 @@ class Rows:
     classes: int
     key: str
 
+    @property
+    def known(self) -> NDArray[np.int32]:
+        """``(N + M,)`` the right code where it is known, else the given one."""
+        return np.where(self.checked >= 0, self.checked, self.given)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -39,13 +44,20 @@ class Prediction:
 
     Attributes:
         log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32.
+        neighbourhood: ``(N + M, K)`` float32, log opinion of each row's neighbours in other folds.
         folds: ``(N + M,)`` int8.
         account: what each method says of its learning, by name.
     """
 
     log_probabilities: dict[str, NDArray[np.float32]]
+    neighbourhood: NDArray[np.float32]
     folds: NDArray[np.int8]
     account: dict[str, Any]
+
+    @property
+    def candidates(self) -> dict[str, list[NDArray[np.float32]]]:
+        """What the judge may believe: each method, with the neighbourhood beside it."""
+        return {name: [logs, self.neighbourhood] for name, logs in self.log_probabilities.items()}
 
 
 def gather(

@@ -1,7 +1,7 @@
-"""The flow of purify on one page: read, pretrain, embed, purify, judge, write.
+"""The flow of purify on one page: read, pretrain, embed, purify, judge, score, write.
 
     Dataset ── images ── pretrain ── embed ──┐
-       └────────────── features ─────────────┴─ Rows ── predict ── judge ── labels.parquet
+       └────────────── features ─────────────┴─ Rows ── neighbours ── predict ── judge ── score
 
 Each function takes typed artifacts and returns one; work that takes long is a stage in the output
 folder, complete or absent, and skipped when its fingerprint has not changed.
@@ -11,25 +11,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labelfix import inputs
 from labelfix.artifacts import OutputFolder, digest, fingerprint, write_json
-from labelfix.errors import InputError
-from labelfix.methods import clid, dmlp, folds, head
 from labelfix.methods.design import Matrix, Stacked
 from labelfix.methods.devices import is_first_node, pick_device
-from labelfix.methods.judge import JudgeConfig, Judgement, judge, soft_targets
+from labelfix.methods.judge import JudgeConfig, Judgement, judge
+from labelfix.methods.neighbours import Neighbours, nearest
 from labelfix.methods.scores import Scores, score
 from labelfix.outcome import summarise, write_labels
-from labelfix.progress import SILENT, Advance, Reporter
+from labelfix.progress import SILENT, Reporter
+from labelfix.purifiers import require_checked, run_methods
 from labelfix.rows import Prediction, Rows, gather
 from labelfix.run import PurifyConfig, Run
 
@@ -65,9 +62,10 @@ def purify(
         _image_stages().require_backbone(config)
     run = Run(folder=OutputFolder.open(out, fresh=fresh), config=config, report=report)
     dataset, rows = rows_of(dataset, run)
-    prediction = predict(rows, run)
+    graph = find_neighbours(rows, run)
+    prediction = predict(rows, graph, run)
     judgement = decide(rows, prediction, config)
-    scores = score_rows(rows, prediction, judgement, run)
+    scores = score_rows(rows, graph, prediction, judgement, run)
     summary = summarise(dataset, rows, prediction, judgement, run)
     if is_first_node():
         write_labels(dataset, judgement, scores, summary, run)
@@ -107,7 +105,22 @@ def _image_stages() -> ModuleType:
     return image_stages
 
 
-def predict(rows: Rows, run: Run) -> Prediction:
+def find_neighbours(rows: Rows, run: Run) -> Neighbours:
+    """Stage neighbours: the graph that predictions and scores share."""
+
+    def build(place: Path) -> None:
+        with run.report.task("neighbours"):
+            graph = nearest(rows.features)
+        np.save(place / "rows.npy", graph.rows)
+        np.save(place / "similarities.npy", graph.similarities)
+
+    place = run.stage("neighbours", fingerprint(rows=rows.key), build)
+    return Neighbours(
+        rows=np.load(place / "rows.npy"), similarities=np.load(place / "similarities.npy")
+    )
+
+
+def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
     """Stage purify: the method's out-of-fold predictions."""
     key = fingerprint(
         rows=rows.key, given=digest(rows.given), checked=digest(rows.checked),
@@ -115,9 +128,10 @@ def predict(rows: Rows, run: Run) -> Prediction:
     )  # fmt: skip
 
     def build(place: Path) -> None:
-        prediction = run_methods(rows, run.config, run.report)
+        prediction = run_methods(rows, graph, run.config, run.report)
         for name, logs_NK in prediction.log_probabilities.items():
             np.save(place / f"log_probabilities-{name}.npy", logs_NK)
+        np.save(place / "neighbourhood.npy", prediction.neighbourhood)
         np.save(place / "folds.npy", prediction.folds)
         write_json(place / "account.json", prediction.account)
 
@@ -127,94 +141,15 @@ def predict(rows: Rows, run: Run) -> Prediction:
         log_probabilities={
             name: np.load(place / f"log_probabilities-{name}.npy") for name in account
         },
+        neighbourhood=np.load(place / "neighbourhood.npy"),
         folds=np.load(place / "folds.npy"),
         account=account,
     )
 
 
-def run_methods(rows: Rows, config: PurifyConfig, report: Reporter = SILENT) -> Prediction:
-    """The methods on all rows, in memory: what Python API and command line share.
-
-    ``dmlp`` gives the accompanying classifier's predictions; ``dmlp-naive`` those of a net trained
-    on the purified soft labels; ``clid`` those of a head whose rows a weight net weighs. ``auto``
-    is ``clid`` where no row is checked, else ``dmlp`` and ``dmlp-naive``: the judge picks.
-    """
-    strata = (rows.checked + 1) * (rows.classes + 1) + rows.given + 1
-    fold = folds.assign(rows.content, strata, seed=config.seed)
-    checked = int((rows.checked >= 0).sum())
-    if config.method == "clid" or (config.method == "auto" and not checked):
-        return run_clid(rows, fold, config, report)
-    require_checked(checked)
-    return run_dmlp(rows, fold, config, report)
-
-
-def require_checked(rows: int) -> None:
-    """DMLP learns from checked rows; without any there is nothing to steer by."""
-    if rows == 0:
-        raise InputError(
-            "there are no checked rows", mend="pass some with --clean-set, or use --method clid"
-        )
-    if rows == 1:
-        raise InputError("there is one checked row", mend="check two or more, best a hundred")
-
-
-def run_clid(
-    rows: Rows, fold: NDArray[np.int8], config: PurifyConfig, report: Reporter
-) -> Prediction:
-    """CLID-MU; a checked row's right label stands in for its given one."""
-    known = np.where(rows.checked >= 0, rows.checked, rows.given)
-    with report.task("purify (clid)") as advance:
-        found = clid.purify(
-            rows.features, known, fold, rows.classes, device=pick_device(config.device),
-            seed=config.seed, on_pass=without_remark(advance),
-        )  # fmt: skip
-    account = {"clid": {"snapshots": found.history, "chosen": found.chosen}}
-    return Prediction(
-        log_probabilities={"clid": found.log_probabilities}, folds=fold, account=account
-    )
-
-
-def run_dmlp(
-    rows: Rows, fold: NDArray[np.int8], config: PurifyConfig, report: Reporter
-) -> Prediction:
-    """DMLP, and unless only that is wanted, a net trained on its purified soft labels."""
-    device = pick_device(config.device)
-    learn = (rows.features, rows.given, rows.checked, fold, rows.classes)
-    with report.task("purify (dmlp)") as advance:
-        found = dmlp.purify(*learn, device=device, on_pass=without_remark(advance))
-    account = {"dmlp": {"snapshots": found.history, "chosen": found.chosen}}
-    first = Prediction(
-        log_probabilities={"dmlp": found.log_probabilities}, folds=fold, account=account
-    )
-    if config.method == "dmlp":
-        return first
-    with report.task("purify (soft labels for every fold)") as advance:
-        nested = dmlp.nested(*learn, found.chosen, device=device, on_pass=without_remark(advance))
-    targets = soft_targets(nested, rows.given, rows.checked, fold)
-    with report.task("purify (dmlp-naive)") as advance:
-        retrained = head.fit_head(
-            rows.features,
-            targets,
-            fold,
-            loop=replace(config.loop, seed=config.seed),
-            on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
-        )
-    if config.method == "dmlp-naive":
-        return Prediction(
-            log_probabilities={"dmlp-naive": retrained}, folds=fold, account={"dmlp-naive": {}}
-        )
-    return replace(
-        first,
-        log_probabilities=first.log_probabilities | {"dmlp-naive": retrained},
-        account=account | {"dmlp-naive": {}},
-    )
-
-
-def without_remark(advance: Advance) -> Callable[[int, int], None]:
-    return lambda done, total: advance(done, total, "")
-
-
-def score_rows(rows: Rows, prediction: Prediction, judgement: Judgement, run: Run) -> Scores:
+def score_rows(
+    rows: Rows, graph: Neighbours, prediction: Prediction, judgement: Judgement, run: Run
+) -> Scores:
     """Stage score: the reliabilities and CLID of every row."""
     key = fingerprint(
         rows=rows.key, soft_labels=digest(judgement.soft_labels), witness=judgement.witness,
@@ -223,7 +158,7 @@ def score_rows(rows: Rows, prediction: Prediction, judgement: Judgement, run: Ru
 
     def build(place: Path) -> None:
         with run.report.task("score"):
-            scores = run_scores(rows, prediction, judgement, run.config)
+            scores = run_scores(rows, graph, prediction, judgement, run.config)
         np.savez(place / "scores.npz", **vars(scores))
 
     with np.load(run.stage("score", key, build) / "scores.npz") as found:
@@ -236,11 +171,16 @@ def score_rows(rows: Rows, prediction: Prediction, judgement: Judgement, run: Ru
 
 
 def run_scores(
-    rows: Rows, prediction: Prediction, judgement: Judgement, config: PurifyConfig
+    rows: Rows,
+    graph: Neighbours,
+    prediction: Prediction,
+    judgement: Judgement,
+    config: PurifyConfig,
 ) -> Scores:
     """The scores, in memory."""
     return score(
         rows.features,
+        graph,
         rows.given,
         rows.checked,
         prediction.folds,
@@ -253,7 +193,7 @@ def run_scores(
 def decide(rows: Rows, prediction: Prediction, config: PurifyConfig) -> Judgement:
     """Stage judge: posterior, decisions and evidence; cheap, so it is done every time."""
     return judge(
-        prediction.log_probabilities,
+        prediction.candidates,
         rows.given,
         rows.checked,
         prediction.folds,

@@ -178,7 +178,7 @@ def test_a_row_without_label_is_infinitely_sure_of_its_fill():
 
 def run(noise=0.3, config=JudgeConfig(), **settings):  # noqa: B008  (frozen)
     right, given, checked, folds, logs = case(noise=noise, **settings)
-    return right, given, checked, judge({"dmlp": logs}, given, checked, folds, config)
+    return right, given, checked, judge({"dmlp": [logs]}, given, checked, folds, config)
 
 
 @pytest.mark.parametrize("quality", [0.0, 1.0, 3.0])
@@ -272,7 +272,7 @@ def test_changes_that_did_harm_close_the_gate():
     given[430:] = -1
     checked = np.where(np.arange(440) < 400, right, -1).astype(np.int32)
     worthless = np.log(np.tile([0.5, 0.5], (440, 1)))
-    found = judge({"dmlp": worthless}, given, checked, folds)
+    found = judge({"dmlp": [worthless]}, given, checked, folds)
     assert not found.gate_open
     assert not (found.decisions == CORRECT).any()
     left = (checked < 0) & (given >= 0)
@@ -293,7 +293,7 @@ def test_worthless_predictions_change_next_to_nothing(seed):
 
 def test_fills_need_no_surety():
     right, given, checked, folds, logs = case(missing=50)
-    found = judge({"dmlp": logs}, given, checked, folds, JudgeConfig(surety=1e9))
+    found = judge({"dmlp": [logs]}, given, checked, folds, JudgeConfig(surety=1e9))
     assert not (found.decisions == CORRECT).any()
     filled = found.decisions == FILL
     assert filled.sum() == 50
@@ -304,7 +304,7 @@ def test_one_checked_row_is_enough_to_run():
     right, given, _, folds, logs = case()
     checked = np.full(len(right), -1, np.int32)
     checked[7] = right[7]
-    found = judge({"dmlp": logs}, given, checked, folds)
+    found = judge({"dmlp": [logs]}, given, checked, folds)
     assert found.evidence.rows == 1
     assert np.isfinite(found.soft_labels).all()
 
@@ -332,7 +332,7 @@ def test_evidence_without_audited_rows_is_nan():
     right, given, _, folds, logs = case()
     given[:150] = -1  # checked rows that nobody had labelled
     checked = np.where(np.arange(len(right)) < 150, right, -1).astype(np.int32)
-    found = judge({"dmlp": logs}, given, checked, folds)
+    found = judge({"dmlp": [logs]}, given, checked, folds)
     assert found.evidence.rows == 0
     assert math.isnan(found.evidence.label_accuracy_before.value)
 

@@ -6,7 +6,7 @@ from conftest import make_blobs
 from sklearn.metrics import roc_auc_score
 
 from labelfix.methods.design import BLOCK_ROWS, Stacked
-from labelfix.methods.neighbours import NeighbourConfig
+from labelfix.methods.neighbours import NeighbourConfig, nearest
 from labelfix.methods.scores import ScoreConfig, score
 
 ROWS = 600
@@ -24,6 +24,7 @@ def material(seed=0, **settings):
 def run(blobs, soft, logs, *, given=None, checked=None, **settings):
     return score(
         blobs.features,
+        nearest(blobs.features),
         blobs.given if given is None else given,
         blobs.checked if checked is None else checked,
         blobs.folds,
@@ -125,10 +126,12 @@ def test_blocks_do_not_matter():
     blobs = make_blobs(rows=BLOCK_ROWS + 300, checked=60)
     soft = np.full((len(blobs.given), 3), 0.2, np.float32)
     soft[np.arange(len(soft)), blobs.right] = 0.6
-    settings = {"config": ScoreConfig(neighbours=NeighbourConfig(neighbours=5))}
     arguments = (blobs.given, blobs.checked, blobs.folds, soft, np.log(soft))
-    whole = score(blobs.features, *arguments, **settings)
-    parts = score(Stacked(blobs.features[:50], blobs.features[50:]), *arguments, **settings)
+    stacked = Stacked(blobs.features[:50], blobs.features[50:])
+    whole, parts = (
+        score(rows, nearest(rows, NeighbourConfig(neighbours=5)), *arguments)
+        for rows in (blobs.features, stacked)
+    )
     for a, b in zip(columns(whole), columns(parts), strict=True):
         assert np.array_equal(a, b)
     assert np.isfinite(whole.clid).all()
@@ -145,8 +148,9 @@ def test_bad_input():
     blobs, soft, logs = material()
     with pytest.raises(ValueError, match="length"):
         run(blobs, soft[:-1], logs)
+    graph = nearest(blobs.features)
     with pytest.raises(ValueError, match="folds"):
-        score(blobs.features, blobs.given, blobs.checked, 0 * blobs.folds, soft, logs)
+        score(blobs.features, graph, blobs.given, blobs.checked, 0 * blobs.folds, soft, logs)
     with pytest.raises(ValueError, match="ridge"):
         ScoreConfig(ridge=0.0)
     with pytest.raises(ValueError, match="passes"):

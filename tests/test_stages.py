@@ -76,7 +76,7 @@ def test_features_in_corrected_table_out(purified):
     assert found.label_reliability[wrong].mean() < found.label_reliability[had & ~wrong].mean()
     assert found.clid[wrong].mean() > found.clid[had & ~wrong].mean()
     assert ((found.pseudo_reliability >= 0) & (found.pseudo_reliability <= 1)).all()
-    assert {task.split()[0] for task in listener.tasks} == {"purify", "score"}
+    assert {task.split()[0] for task in listener.tasks} == {"neighbours", "purify", "score"}
 
 
 def test_weights_follow_the_documented_formula(purified):
@@ -126,7 +126,8 @@ def test_a_rerun_takes_what_is_done(purified):
     purify_features(files, out, listener)
     assert listener.tasks == []
     assert listener.lines == [
-        f"{stage}: nothing changed, taken from the last run" for stage in ("purify", "score")
+        f"{stage}: nothing changed, taken from the last run"
+        for stage in ("neighbours", "purify", "score")
     ]
     assert (out / "labels.parquet").read_bytes() == before
 
@@ -146,7 +147,8 @@ def test_a_rerun_repeats_what_changed(purified, what):
         frame.to_csv(table, index=False)
     listener = Listener()
     purify_features(files, out, listener, **settings)
-    assert {task.split()[0] for task in listener.tasks} == {"purify", "score"}
+    graph = {"neighbours"} if what in ("fresh", "features") else set()
+    assert {task.split()[0] for task in listener.tasks} == {"purify", "score"} | graph
 
 
 def test_a_setting_of_the_judge_alone_does_not_repeat_the_learning(purified):
@@ -259,7 +261,7 @@ def test_images_in_corrected_table_out(image_files, tmp_path):
         == frame["image"].tolist()
     )
     assert [task.split()[0] for task in listener.tasks] == [
-        "read", "pretrain", "embed", "purify", "score",
+        "read", "pretrain", "embed", "neighbours", "purify", "score",
     ]  # fmt: skip
     assert {"images", "pretrain", "embed", "purify"} <= summary["seconds"].keys()
     places = tmp_path / "run" / "stages"
@@ -271,7 +273,7 @@ def test_images_in_corrected_table_out(image_files, tmp_path):
     purify_images(folder, tmp_path / "run", again)
     assert again.tasks == []
     assert [line.split(":")[0] for line in again.lines if "taken from the last run" in line] == [
-        "images", "pretrain", "embed", "purify", "score",
+        "images", "pretrain", "embed", "neighbours", "purify", "score",
     ]  # fmt: skip
     assert (tmp_path / "run" / "labels.parquet").read_bytes() == before
     purify_images(folder, tmp_path / "other")
@@ -285,7 +287,7 @@ def test_a_changed_image_is_read_again(image_files, tmp_path):
     Image.fromarray(np.full((8, 8, 3), 99, dtype=np.uint8)).save(folder / "images" / "059.png")
     listener = Listener()
     purify_images(folder, tmp_path / "run", listener, **settings)
-    assert listener.tasks[:3] == ["read images", "embed (smallconv)", "purify (dmlp)"]
+    assert listener.tasks[:3] == ["read images", "embed (smallconv)", "neighbours"]
 
 
 def test_the_same_image_under_another_id_is_audited(image_files, tmp_path):

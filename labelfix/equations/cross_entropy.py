@@ -15,3 +15,16 @@ def weighted_soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor, weight_B: Te
     """
     loss_B = -(soft_BK * logits_BK.log_softmax(1)).sum(1)
     return (weight_B * loss_B).sum() / weight_B.sum()
+
+
+def forward_corrected(log_probs_BK: Tensor, log_likelihood_BK: Tensor) -> Tensor:
+    """``-log sum_y p(y|x) T[y, given]``: the given label seen through the noise, ``(..., B)``.
+
+    Forward correction (Patrini et al., CVPR 2017, Theorem 2): a net that minimises it learns the
+    right classes from noisy labels, as far as T is right.
+
+    Args:
+        log_probs_BK: ``(..., B, K)``, log p(y|x).
+        log_likelihood_BK: ``(..., B, K)``, log T[y, given] for every candidate class y.
+    """
+    return -(log_probs_BK + log_likelihood_BK).logsumexp(-1)

@@ -3,6 +3,9 @@
 DMLP's own use of its labels is to retrain a net on them (DMLP-Naive, Tu et al. 2023, Sec. 3.3);
 here the net's out-of-fold predictions are the witness that the judge weighs. One net a fold, side
 by side in one module, so that a batch is read once; a net gets no loss from the rows of its fold.
+
+Differs: half of the loss is the given label seen through the noise (forward correction). The soft
+labels carry the linear purifier's bias, that half does not; alone it fits the noise of small sets.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from labelfix.equations.cross_entropy import forward_corrected
 from labelfix.methods.design import Design, Matrix
 from labelfix.methods.loop import train
+from labelfix.methods.targets import FoldTargets
 from labelfix.methods.training import EpochReport, LoopConfig
 
 
@@ -30,6 +35,7 @@ class HeadConfig:
     Attributes:
         hidden: width of the two hidden layers.
         noise: standard deviation of Gaussian noise on the standardised features while training.
+        forward_share: of the forward-corrected loss, in [0, 1]; the rest is the soft labels'.
         lr: peak learning rate of AdamW.
         epochs: passes over the rows, at least.
         steps: steps in all, at least; small datasets take more epochs for it.
@@ -37,7 +43,8 @@ class HeadConfig:
     """
 
     hidden: int = 256
-    noise: float = 0.4
+    noise: float = 0.6
+    forward_share: float = 0.5
     lr: float = 2e-3
     epochs: int = 6
     steps: int = 600
@@ -77,15 +84,17 @@ class Head:
         fabric: Fabric,
         *,
         features: Matrix,
-        targets_GNK: NDArray[np.float32],
-        folds: NDArray[np.int8],
+        targets: FoldTargets,
         config: HeadConfig,
     ) -> None:
-        self.design = Design.of(features, fabric.device)
-        self.targets_GNK = torch.from_numpy(targets_GNK).to(fabric.device)
-        self.fold_N = torch.from_numpy(folds.astype(np.int64)).to(fabric.device)
-        self.noise = config.noise
-        count, _, classes = targets_GNK.shape
+        device = fabric.device
+        self.design = Design.of(features, device)
+        self.soft_GNK = torch.from_numpy(targets.soft_GNK).to(device)
+        self.log_transition_GKK = torch.from_numpy(targets.transition_GKK).log().to(device)
+        self.given_N = torch.from_numpy(targets.given.astype(np.int64)).to(device)
+        self.fold_N = torch.from_numpy(targets.folds.astype(np.int64)).to(device)
+        self.config = config
+        count, _, classes = targets.soft_GNK.shape
         nets = FoldNets(count, self.design.shape[1], config.hidden, classes)
         self.modules: dict[str, nn.Module] = {"nets": nets}
         self.optimizers: dict[str, Optimizer] = {
@@ -100,12 +109,21 @@ class Head:
     def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x_BD = self.design.net_rows(rows.numpy())
         noise_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
-        logs_GBK = self.modules["nets"](x_BD + self.noise * noise_BD).float().log_softmax(-1)
+        logs_GBK = self.modules["nets"](x_BD + self.config.noise * noise_BD).float().log_softmax(-1)
         here = rows.to(x_BD.device)
         folds = torch.arange(len(logs_GBK), device=here.device)[:, None]
         visible_GB = (self.fold_N[here] != folds).float()
-        loss_GB = -(self.targets_GNK[:, here] * logs_GBK).sum(-1) * visible_GB
+        loss_GB = self._losses(logs_GBK, here) * visible_GB
         return {"loss": (loss_GB.sum(1) / visible_GB.sum(1).clamp_min(1)).sum()}
+
+    def _losses(self, logs_GBK: Tensor, rows: Tensor) -> Tensor:
+        """Each net's loss of each row, ``(G, B)``: soft label, and given one where there is."""
+        soft_GB = -(self.soft_GNK[:, rows] * logs_GBK).sum(-1)
+        given_B = self.given_N[rows]
+        likelihood_GBK = self.log_transition_GKK[:, :, given_B.clamp_min(0)].mT
+        forward_GB = forward_corrected(logs_GBK, likelihood_GBK)
+        share_B = self.config.forward_share * (given_B >= 0)
+        return torch.lerp(soft_GB, forward_GB, share_B.to(soft_GB))
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         return {}
@@ -113,8 +131,7 @@ class Head:
 
 def fit_head(
     features: Matrix,
-    targets_GNK: NDArray[np.float32],
-    folds: NDArray[np.int8],
+    targets: FoldTargets,
     *,
     config: HeadConfig = DEFAULTS,
     loop: LoopConfig,
@@ -124,8 +141,7 @@ def fit_head(
 
     Args:
         features: ``(N, D)``.
-        targets_GNK: ``(G, N, K)`` soft labels; entry g must come from steps that never saw fold g.
-        folds: ``(N,)``.
+        targets: of each fold's net, from steps that never saw the fold.
         config: settings of the nets.
         loop: seed and device; epochs and batch size are the nets'.
         on_epoch: called after each epoch.
@@ -133,20 +149,20 @@ def fit_head(
     Returns:
         ``(N, K)`` float32.
     """
-    rows, classes = targets_GNK.shape[1:]
+    count, rows, classes = targets.soft_GNK.shape
     batch = min(config.batch_size, max(16, rows // 8))
     epochs = max(config.epochs, -(-config.steps // max(1, rows // batch)))
-    build = partial(Head, features=features, targets_GNK=targets_GNK, folds=folds, config=config)
+    build = partial(Head, features=features, targets=targets, config=config)
     settings = LoopConfig(
         epochs=epochs, batch_size=batch, seed=loop.seed, device=loop.device,
         devices=loop.devices, num_nodes=loop.num_nodes, precision=loop.precision,
     )  # fmt: skip
     state = train(build, settings, on_epoch=on_epoch).modules["nets"]
     design = Design.of(features)
-    nets = FoldNets(len(targets_GNK), design.shape[1], config.hidden, classes)
+    nets = FoldNets(count, design.shape[1], config.hidden, classes)
     nets.load_state_dict(state)
     logs_NK = np.empty((rows, classes), dtype=np.float32)
-    fold_N = torch.from_numpy(folds.astype(np.int64))
+    fold_N = torch.from_numpy(targets.folds.astype(np.int64))
     with torch.no_grad():
         for block, _ in design.blocks():
             logits_GBK = nets(design.net_rows(np.arange(rows)[block]))

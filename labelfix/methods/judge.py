@@ -6,7 +6,7 @@ predictions are out of fold, and pool, transition and the gate are fitted again 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from labelfix.methods.witnesses import Pool, fit_pool
 
 KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)  # in the order of the contract's names
 
-Predictions = Mapping[str, NDArray[np.floating]]
+Predictions = Mapping[str, Sequence[NDArray[np.floating]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +85,9 @@ def judge(
     """Weigh predictions against given labels, and decide.
 
     Args:
-        predictions: ``(N, K)`` out-of-fold log-probabilities of each method by name; the one whose
-            posterior the checked rows prefer is believed.
+        predictions: the candidates by name; the one whose posterior the checked rows prefer is
+            believed. Each is one or more ``(N, K)`` out-of-fold log-probabilities, the method's own
+            first, that are weighed together.
         given: ``(N,)`` codes, -1 = no label.
         checked: ``(N,)`` right codes, -1 = not checked.
         folds: ``(N,)`` the folds of the predictions.
@@ -102,7 +103,7 @@ def judge(
     gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
     if not gate_open:
         honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
-    soft_NK, surety_N = pool.judge([predictions[witness]], given)
+    soft_NK, surety_N = pool.judge(predictions[witness], given)
     labels = _decide(soft_NK, surety_N, given, config, gate_open)
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
@@ -116,13 +117,13 @@ def _judge_unaudited(
     predictions: Predictions, given: NDArray[np.int32], config: JudgeConfig
 ) -> Judgement:
     """Without checked rows: transition and weights from the data, figures from the posterior."""
-    (witness, logs_NK), *_ = predictions.items()
-    pool = estimate([logs_NK], given)
-    soft_NK, surety_N = pool.judge([logs_NK], given)
+    (witness, logs), *_ = predictions.items()
+    pool = estimate(logs, given)
+    soft_NK, surety_N = pool.judge(logs, given)
     labels = _decide(soft_NK, surety_N, given, config, True)
     decisions = _name(labels, soft_NK, given)
     soft = soft_NK.astype(np.float32)
-    figures = self_estimate(pool, [logs_NK], soft, labels, given)
+    figures = self_estimate(pool, logs, soft, labels, given)
     verdict = Verdict(witness=witness, losses={}, pool=pool, gate_open=True)
     return _judgement(soft, labels, decisions, given, verdict, self_estimated(figures))
 
@@ -189,27 +190,6 @@ def review_ranks(
     return ranks
 
 
-def soft_targets(
-    nested_GNK: NDArray[np.float32],
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
-) -> NDArray[np.float32]:
-    """The posterior as training targets, ``(G, N, K)``: nothing in entry g has seen fold g.
-
-    Args:
-        nested_GNK: log-probabilities from models that saw neither fold g nor the row's own fold.
-        given, checked, folds: ``(N,)``.
-    """
-    targets_GNK = np.empty_like(nested_GNK)
-    for fold, logs_NK in enumerate(nested_GNK):
-        rows_V = np.flatnonzero((checked >= 0) & (folds != fold))
-        soft_NK, _ = _fit(logs_NK, given, checked, folds, rows_V).judge([logs_NK], given)
-        targets_GNK[fold] = soft_NK
-        targets_GNK[fold, rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
-    return targets_GNK
-
-
 def posterior_losses(
     predictions: Predictions,
     given: NDArray[np.int32],
@@ -222,25 +202,25 @@ def posterior_losses(
     A row is judged by a pool that was fitted on the other folds among ``rows_V``.
     """
     losses = {}
-    for name, logs_NK in predictions.items():
+    for name, logs in predictions.items():
         total = 0.0
         for fold in np.unique(folds[rows_V]):
             own = rows_V[folds[rows_V] == fold]
-            pool = _fit(logs_NK, given, checked, folds, rows_V[folds[rows_V] != fold])
-            soft_VK, _ = pool.judge([logs_NK[own]], given[own])
+            pool = _fit(logs, given, checked, folds, rows_V[folds[rows_V] != fold])
+            soft_VK, _ = pool.judge([each[own] for each in logs], given[own])
             total -= np.log(soft_VK[np.arange(len(own)), checked[own]].clip(1e-12)).sum()
         losses[name] = float(total / max(1, len(rows_V)))
     return losses
 
 
 def _fit(
-    logs_NK: NDArray[np.floating],
+    logs: Sequence[NDArray[np.floating]],
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
     rows: NDArray[np.int64],
 ) -> Pool:
-    return fit_pool([logs_NK[rows]], given[rows], checked[rows], folds[rows])
+    return fit_pool([each[rows] for each in logs], given[rows], checked[rows], folds[rows])
 
 
 def _cross_fitted(
@@ -252,16 +232,16 @@ def _cross_fitted(
     config: JudgeConfig,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Posterior and label of each checked row, judged as if nobody had checked its fold."""
-    classes = next(iter(predictions.values())).shape[1]
+    classes = next(iter(predictions.values()))[0].shape[1]
     soft_VK = np.empty((len(rows_V), classes))
     label_V = np.empty(len(rows_V), dtype=np.int32)
     for fold in np.unique(folds[rows_V]):
         own = folds[rows_V] == fold
         others, own_rows = rows_V[~own], rows_V[own]
         losses = posterior_losses(predictions, given, checked, folds, others)
-        logs_NK = predictions[min(losses, key=lambda name: losses[name])]
-        pool = _fit(logs_NK, given, checked, folds, others)
-        soft_VK[own], surety = pool.judge([logs_NK[own_rows]], given[own_rows])
+        logs = predictions[min(losses, key=lambda name: losses[name])]
+        pool = _fit(logs, given, checked, folds, others)
+        soft_VK[own], surety = pool.judge([each[own_rows] for each in logs], given[own_rows])
         label_V[own] = _decide(soft_VK[own], surety, given[own_rows], config, True)
     return soft_VK, label_V
 

@@ -24,7 +24,7 @@ M neighbours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ from torch import Tensor
 from labelfix.equations import clid as clid_eq
 from labelfix.methods.design import BLOCK_ROWS, Design, Matrix
 from labelfix.methods.head_tangents import Heads, Targets
-from labelfix.methods.neighbours import NeighbourConfig, Neighbours, nearest
+from labelfix.methods.neighbours import Neighbours
+from labelfix.methods.opinions import TEMPERATURE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +46,11 @@ class ScoreConfig:
         passes: tangents that are averaged.
         ridge: of the metric that turns a gradient into a direction, over a feature's mean square.
         temperature: tau of CLID's neighbourhoods.
-        neighbours: how they are found.
     """
 
     passes: int = 4
     ridge: float = 0.1
-    temperature: float = 0.05
-    neighbours: NeighbourConfig = field(default_factory=NeighbourConfig)
+    temperature: float = TEMPERATURE
 
     def __post_init__(self) -> None:
         if self.passes < 1:
@@ -80,6 +79,7 @@ class Scores:
 
 def score(
     features: Matrix,
+    graph: Neighbours,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -100,6 +100,7 @@ def score(
 
     Args:
         features: ``(N, D)``, finite, may be memory-mapped.
+        graph: their nearest neighbours.
         given: ``(N,)`` codes, -1 = no label.
         checked: ``(N,)`` right codes, -1 = not checked; without any, the direction is CLID's.
         folds: ``(N,)``, as of the predictions.
@@ -113,7 +114,6 @@ def score(
     """
     _check(features.shape[0], given, checked, folds, soft_labels, log_probabilities)
     design = Design.of(features, device)
-    graph = nearest(features, config.neighbours)
     steered = bool((checked >= 0).any())
     if steered:
         targets = _soft_targets(soft_labels, design.device)
