@@ -30,6 +30,8 @@ class Result:
         labels: ``(N,)``, the label to train on, of the type that ``given`` had.
         soft_labels: ``(N, K)`` float32, in the order of ``classes``; rows sum to 1.
         decisions: ``(N,)`` of keep, correct, review, fill, checked.
+        model_labels: ``(N,)``, the model's own label: the best class of its prediction alone,
+            out of fold; ``pseudo_reliability`` judges it.
         weights: ``(N,)`` float32 in [0, 1] for training.
         review_ranks: ``(N,)`` int32; 1 = look at this row first.
         label_reliability, pseudo_reliability, clid: ``(N,)`` float32 scores, as defined in the
@@ -42,6 +44,7 @@ class Result:
     labels: NDArray[Any]
     soft_labels: NDArray[np.float32]
     decisions: NDArray[np.str_]
+    model_labels: NDArray[Any]
     weights: NDArray[np.float32]
     review_ranks: NDArray[np.int32]
     label_reliability: NDArray[np.float32]
@@ -92,7 +95,8 @@ def purify(
     prediction = run_methods(rows, graph, config)
     judgement = stages.decide(rows, prediction, config)
     scores = stages.run_scores(rows, graph, prediction, judgement, config)
-    return _result(judgement, scores, rows, classes, config, np.shape(given)[0])
+    own = prediction.log_probabilities[judgement.witness].argmax(1)
+    return _result(judgement, scores, own, rows, classes, config, np.shape(given)[0])
 
 
 def read(path: str | Path) -> contract.Labels:
@@ -195,6 +199,7 @@ def _codes(labels: list[Any], classes: NDArray[Any], name: str) -> NDArray[np.in
 def _result(
     judgement: Judgement,
     scores: Scores,
+    own: NDArray[np.int64],
     rows: Rows,
     classes: NDArray[Any],
     config: PurifyConfig,
@@ -214,6 +219,7 @@ def _result(
         labels=classes[file.label],
         soft_labels=file.soft_label,
         decisions=np.array(contract.DECISIONS)[file.decision],
+        model_labels=classes[own[:count]],
         weights=file.weight,
         review_ranks=file.review_rank,
         label_reliability=scores.label_reliability[:count],

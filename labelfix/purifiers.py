@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfix.errors import InputError
+from labelfix.errors import DegenerateLearningError, InputError
 from labelfix.methods import clid, dmlp, folds, head
+from labelfix.methods.collapse import collapse_of
 from labelfix.methods.correctors import OutOfFold
 from labelfix.methods.devices import pick_device
 from labelfix.methods.neighbours import Neighbours
@@ -40,12 +41,30 @@ def run_methods(
     else:
         require_checked(checked)
         found, account = run_dmlp(rows, graph, fold, config, report)
+    usable = without_collapsed(found, rows.known, report)
     return Prediction(
-        log_probabilities=found,
+        log_probabilities=usable,
         neighbourhood=neighbour_opinions(graph, rows.known, fold, rows.classes),
         folds=fold,
-        account=account,
+        account={name: account[name] for name in usable},
     )
+
+
+def without_collapsed(
+    found: dict[str, NDArray[np.float32]], known: NDArray[np.int32], report: Reporter
+) -> dict[str, NDArray[np.float32]]:
+    """The predictions that can be used; one that collapsed is named and left out.
+
+    Raises:
+        DegenerateLearningError: none is left.
+    """
+    collapsed = {name: collapse_of(logs_NK, known) for name, logs_NK in found.items()}
+    remarks = [f"{name}: {remark}" for name, remark in collapsed.items() if remark]
+    if len(remarks) == len(found):
+        raise DegenerateLearningError(remarks[0])
+    for remark in remarks:
+        report.say(f"left out: {remark}")
+    return {name: logs_NK for name, logs_NK in found.items() if not collapsed[name]}
 
 
 def require_checked(rows: int) -> None:

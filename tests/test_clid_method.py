@@ -151,8 +151,8 @@ def test_digits_with_right_labels_stay_as_they_are():
     folds = (np.random.default_rng(0).permutation(len(right)) % 5).astype(np.int8)
     logs = clid.purify(features.astype(np.float32), given, folds, 10, config=QUICK)
     predictions = [logs.log_probabilities]
-    soft, sure = unaudited.estimate(predictions, given).judge(predictions, given)
-    assert ((sure > 1) & (soft.argmax(1) != given)).mean() < 0.003
+    soft = unaudited.estimate(predictions, given).judge(predictions, given)
+    assert (soft.argmax(1) != given).mean() < 0.003
 
 
 def test_a_fold_never_sees_its_own_labels(blobs):
@@ -183,14 +183,6 @@ def test_a_net_that_never_moves_is_an_alarm(blobs):
     frozen = dataclasses.replace(QUICK, least_steps=12, meta_rate=1e-30)
     with pytest.raises(DegenerateLearningError, match="weight net never moved"):
         clid.purify(made.features, made.given, made.folds, 3, config=frozen)
-
-
-def test_features_without_classes_are_an_alarm(blobs):
-    made = blobs()
-    plain = dataclasses.replace(QUICK, meta_every=0)
-    made.given[:200] = 0
-    with pytest.raises(DegenerateLearningError, match="collapsed onto 1 of 3"):
-        clid.purify(np.zeros_like(made.features), made.given, made.folds, 3, config=plain)
 
 
 @pytest.mark.parametrize(

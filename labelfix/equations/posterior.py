@@ -75,16 +75,3 @@ def pool_log_likelihood(
 def pool(weights_J: Tensor, terms_NKJ: Tensor) -> Tensor:
     """The posterior q, ``(N, K)``; rows sum to 1."""
     return (terms_NKJ @ weights_J).softmax(1)
-
-
-def log_odds(
-    weights_J: Tensor, covariance_JJ: Tensor, terms_NKJ: Tensor, to_N: Tensor, from_N: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Log odds of class ``to`` against ``from``, and their standard deviation, each ``(N,)``.
-
-    The deviation is what the weights' own uncertainty (``covariance_JJ``, Laplace) leaves open.
-    """
-    rows_N = torch.arange(len(to_N))
-    difference_NJ = terms_NKJ[rows_N, to_N] - terms_NKJ[rows_N, from_N]
-    variance_N = torch.einsum("ni,ij,nj->n", difference_NJ, covariance_JJ, difference_NJ)
-    return difference_NJ @ weights_J, variance_N.clamp_min(0).sqrt()

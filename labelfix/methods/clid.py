@@ -47,8 +47,7 @@ def purify(
         on_pass: called with (candidates done, candidates in all).
 
     Raises:
-        DegenerateLearningError: NaN, a weight net that CLID never moved, or predictions that
-            collapsed onto few classes.
+        DegenerateLearningError: NaN, or a weight net that CLID never moved.
     """
     learner = CLID(Design.of(features, device), given, folds, classes, config, seed)
     batches = learner.batches()

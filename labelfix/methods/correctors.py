@@ -343,7 +343,6 @@ class DMLP:
             logits_MKB = self._forward(weights_MKD, block_BD)
             own_BK = logits_MKB[self.fold_N[rows], :, torch.arange(len(block_BD))]
             logs_NK[rows] = own_BK.log_softmax(1).cpu().numpy()
-        self._refuse_collapse(logs_NK)
         history = [self._describe(s, losses_SV[i]) for i, s in enumerate(self.snapshots)]
         return OutOfFold(log_probabilities=logs_NK, history=history, chosen=chosen)
 
@@ -361,13 +360,3 @@ class DMLP:
             "checked_log_loss": float(loss_V.mean()),
             "checked_accuracy": float(right_V.float().mean()),
         }
-
-    def _refuse_collapse(self, logs_NK: NDArray[np.float32]) -> None:
-        """A class that the checked rows show but no row is predicted as, is a collapse."""
-        predicted_K = np.bincount(logs_NK.argmax(1), minlength=self.classes)
-        checked_K = self.clean_KV.sum(1).cpu().numpy()
-        if (predicted_K > 0).sum() < max(2, (checked_K > 0).sum() / 2):
-            raise DegenerateLearningError(
-                f"dmlp: predictions collapsed onto {(predicted_K > 0).sum()} of {self.classes} "
-                "classes; the features may not carry the classes, or too few rows are checked"
-            )

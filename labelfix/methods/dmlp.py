@@ -47,8 +47,7 @@ def purify(
         on_pass: called with (passes done, passes in all).
 
     Raises:
-        DegenerateLearningError: NaN, or a classifier that collapsed onto few classes in every
-            snapshot.
+        DegenerateLearningError: NaN.
     """
     hides_MG = torch.eye(int(folds.max()) + 1)
     learner = DMLP(Design.of(features, device), given, checked, folds, classes, hides_MG, config)

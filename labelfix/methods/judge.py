@@ -28,17 +28,13 @@ class JudgeConfig:
     Attributes:
         min_precision: least posterior probability of a new label, in [0, 1]; 0 = it must only be
             likelier than the given one.
-        surety: by how many standard deviations the log odds must favour the change.
     """
 
     min_precision: float = 0.0
-    surety: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_precision <= 1:
             raise ValueError(f"min_precision must lie in [0, 1], not {self.min_precision}")
-        if self.surety < 0:
-            raise ValueError(f"surety must not be negative, not {self.surety}")
 
 
 DEFAULTS = JudgeConfig()
@@ -103,8 +99,8 @@ def judge(
     gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
     if not gate_open:
         honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
-    soft_NK, surety_N = pool.judge(predictions[witness], given)
-    labels = _decide(soft_NK, surety_N, given, config, gate_open)
+    soft_NK = pool.judge(predictions[witness], given)
+    labels = _decide(soft_NK, given, config, gate_open)
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
     labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
@@ -119,8 +115,8 @@ def _judge_unaudited(
     """Without checked rows: transition and weights from the data, figures from the posterior."""
     (witness, logs), *_ = predictions.items()
     pool = estimate(logs, given)
-    soft_NK, surety_N = pool.judge(logs, given)
-    labels = _decide(soft_NK, surety_N, given, config, True)
+    soft_NK = pool.judge(logs, given)
+    labels = _decide(soft_NK, given, config, True)
     decisions = _name(labels, soft_NK, given)
     soft = soft_NK.astype(np.float32)
     figures = self_estimate(pool, logs, soft, labels, given)
@@ -207,7 +203,7 @@ def posterior_losses(
         for fold in np.unique(folds[rows_V]):
             own = rows_V[folds[rows_V] == fold]
             pool = _fit(logs, given, checked, folds, rows_V[folds[rows_V] != fold])
-            soft_VK, _ = pool.judge([each[own] for each in logs], given[own])
+            soft_VK = pool.judge([each[own] for each in logs], given[own])
             total -= np.log(soft_VK[np.arange(len(own)), checked[own]].clip(1e-12)).sum()
         losses[name] = float(total / max(1, len(rows_V)))
     return losses
@@ -241,29 +237,29 @@ def _cross_fitted(
         losses = posterior_losses(predictions, given, checked, folds, others)
         logs = predictions[min(losses, key=lambda name: losses[name])]
         pool = _fit(logs, given, checked, folds, others)
-        soft_VK[own], surety = pool.judge([each[own_rows] for each in logs], given[own_rows])
-        label_V[own] = _decide(soft_VK[own], surety, given[own_rows], config, True)
+        soft_VK[own] = pool.judge([each[own_rows] for each in logs], given[own_rows])
+        label_V[own] = _decide(soft_VK[own], given[own_rows], config, True)
     return soft_VK, label_V
 
 
 def _decide(
     soft_NK: NDArray[np.float64],
-    surety_N: NDArray[np.float64],
     given: NDArray[np.int32],
     config: JudgeConfig,
     gate_open: bool,
 ) -> NDArray[np.int32]:
-    """The label to train on: the posterior's best where the change is sure, else the given."""
-    best_N = soft_NK.argmax(1)
-    sure_N = (surety_N > config.surety) & (soft_NK.max(1) >= config.min_precision) & gate_open
-    return np.where((given < 0) | sure_N, best_N, given).astype(np.int32)
+    """The label to train on: the posterior's best where labels may change, else the given."""
+    best_N, odds_N = soft_NK.argmax(1), soft_NK.max(1)
+    better_N = odds_N > soft_NK[np.arange(len(given)), given]
+    may_N = better_N & (odds_N >= config.min_precision) & gate_open
+    return np.where((given < 0) | may_N, best_N, given).astype(np.int32)
 
 
 def _name(
     labels: NDArray[np.int32], soft_NK: NDArray[np.float64], given: NDArray[np.int32]
 ) -> NDArray[np.int8]:
-    """Keep, correct, fill, or review: the posterior prefers another label, but not surely."""
-    doubted = soft_NK.argmax(1) != given
+    """Keep, correct, fill; or review: kept, though more likely wrong than right."""
+    doubted = soft_NK[np.arange(len(given)), given] < 0.5
     decisions = np.where(labels != given, CORRECT, np.where(doubted, REVIEW, KEEP))
     return np.where(given < 0, FILL, decisions).astype(np.int8)
 

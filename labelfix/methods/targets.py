@@ -47,7 +47,7 @@ def fold_targets(
     for fold, hidden in enumerate(witnesses):
         seen = np.flatnonzero((checked >= 0) & (folds != fold))
         pool = fit_pool([logs[seen] for logs in hidden], given[seen], checked[seen], folds[seen])
-        soft_GNK[fold], _ = pool.judge(hidden, given)
+        soft_GNK[fold] = pool.judge(hidden, given)
         soft_GNK[fold, seen] = np.eye(classes)[checked[seen]]
         transition_GKK[fold] = pool.transition.numpy()
     told = np.where(checked >= 0, -1, given).astype(np.int32)

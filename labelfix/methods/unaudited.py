@@ -23,7 +23,6 @@ from labelfix.methods.witnesses import Pool
 ANCHOR_SHARE = 0.1  # fewer: too clean a picture of the noise; more: the model's errors count as it
 ANCHOR_ROWS = 20
 FITTING_ROWS = 20_000
-UNKNOWN_AGREEMENT = 0.25
 BLOCK_ROWS = 65536
 
 
@@ -64,10 +63,7 @@ def estimate(predictions: Sequence[NDArray[np.floating]], given: NDArray[np.int3
         given: ``(N,)`` class codes, -1 = no label.
 
     Returns:
-        A pool for :meth:`Pool.judge`. Its weights are a, then 1 and 0. Its covariance says what
-        nobody measured: by how much the given label's word is worth more or less than T says
-        (standard deviation ``UNKNOWN_AGREEMENT`` in log odds). So a judge who asks for one
-        standard deviation changes a label at log odds above 0.25, never for less.
+        A pool for :meth:`Pool.judge`. Its weights are a, then 1 and 0.
     """
     labelled = np.flatnonzero(given >= 0)
     fitting = np.random.default_rng(0).permutation(labelled)[:FITTING_ROWS]
@@ -79,11 +75,8 @@ def estimate(predictions: Sequence[NDArray[np.floating]], given: NDArray[np.int3
     plain_W = _likeliest_weights(terms_BKW, given_B, as_given_KK, start_W)
     transition_KK = anchored_transition(predictions, given, plain_W)
     weights_W = _likeliest_weights(terms_BKW, given_B, transition_KK, plain_W)
-    covariance_JJ = torch.zeros(witnesses + 2, witnesses + 2, dtype=torch.float64)
-    covariance_JJ[-1, -1] = UNKNOWN_AGREEMENT**2
     return Pool(
         weights=torch.cat([weights_W, torch.tensor([1.0, 0.0], dtype=torch.float64)]),
-        covariance=covariance_JJ,
         transition=transition_KK,
     )
 

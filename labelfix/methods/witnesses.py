@@ -21,29 +21,22 @@ class Pool:
 
     Attributes:
         weights: ``(J,)``: one for each prediction, then the transition's and the agreement's.
-        covariance: ``(J, J)`` of the weights (Laplace).
         transition: ``(K, K)``, ``T[y, given]``.
     """
 
     weights: Tensor
-    covariance: Tensor
     transition: Tensor
 
     def judge(
         self, log_probabilities: Sequence[NDArray[np.floating]], given: NDArray[np.int32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The posterior of every row, and how sure it is of its best class against the given one.
+    ) -> NDArray[np.float64]:
+        """The posterior q of every row, ``(N, K)``.
 
         Args:
             log_probabilities: one ``(N, K)`` array a prediction.
             given: ``(N,)`` class codes, -1 = no label.
-
-        Returns:
-            q ``(N, K)``; and ``(N,)``, log odds of q's best class against the given label in
-            standard deviations (0 where they agree, infinite where no label was given).
         """
         q_NK = np.empty(log_probabilities[0].shape)
-        surety_N = np.empty(len(given))
         for start in range(0, len(given), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             given_B = torch.from_numpy(given[rows].astype(np.int64))
@@ -52,14 +45,8 @@ class Pool:
             ]
             likelihood_BK = eq.log_likelihood_of_given(self.transition, given_B)
             terms_BKJ = eq.pool_terms(predictions, likelihood_BK, given_B)
-            q_BK = eq.pool(self.weights, terms_BKJ)
-            odds_B, deviation_B = eq.log_odds(
-                self.weights, self.covariance, terms_BKJ, q_BK.argmax(1), given_B.clamp_min(0)
-            )
-            surety_B = odds_B / deviation_B.clamp_min(1e-12)
-            q_NK[rows] = q_BK.numpy()
-            surety_N[rows] = torch.where(given_B >= 0, surety_B, torch.inf).numpy()
-        return q_NK, surety_N
+            q_NK[rows] = eq.pool(self.weights, terms_BKJ).numpy()
+        return q_NK
 
 
 def fit_pool(
@@ -90,15 +77,13 @@ def fit_pool(
         likelihood_VK[own] = eq.log_likelihood_of_given(transition_KK, given_V[own])
     predictions = [torch.from_numpy(logs.astype(np.float64)) for logs in log_probabilities]
     terms_VKJ = eq.pool_terms(predictions, likelihood_VK, given_V)
-    weights_J, covariance_JJ = _maximise(terms_VKJ, right_V, witnesses=len(predictions))
     return Pool(
-        weights=weights_J,
-        covariance=covariance_JJ,
+        weights=_maximise(terms_VKJ, right_V, witnesses=len(predictions)),
         transition=eq.transition_matrix(right_V, given_V, classes),
     )
 
 
-def _maximise(terms_VKJ: Tensor, right_V: Tensor, witnesses: int) -> tuple[Tensor, Tensor]:
+def _maximise(terms_VKJ: Tensor, right_V: Tensor, witnesses: int) -> Tensor:
     """Newton's method with backtracking on the concave penalised likelihood."""
     centre_J = torch.tensor([1 / witnesses] * witnesses + [0.5, 1.0], dtype=torch.float64)
     precision_J = torch.tensor([1.0] * witnesses + [1.0, 0.5], dtype=torch.float64)
@@ -118,4 +103,4 @@ def _maximise(terms_VKJ: Tensor, right_V: Tensor, witnesses: int) -> tuple[Tenso
         weights_J = weights_J + size * step_J
         if float((size * step_J).abs().max()) < 1e-8:
             break
-    return weights_J, torch.linalg.inv(curvature_JJ)
+    return weights_J

@@ -1,0 +1,23 @@
+"""Learning that gave nothing usable: predictions that know few of the classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def collapse_of(log_probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> str | None:
+    """What to say of predictions that name fewer than half of the classes, or one; else None.
+
+    Args:
+        log_probabilities: ``(N, K)``.
+        labels: ``(N,)`` the best known codes, -1 = none; they tell which classes there are.
+    """
+    predicted = len(np.unique(log_probabilities.argmax(1)))
+    there = len(np.unique(labels[labels >= 0]))
+    if predicted >= max(2, there / 2):
+        return None
+    return (
+        f"predictions collapsed onto {predicted} of {there} classes; the features may not carry "
+        "the classes, too few rows be checked, or most labels be wrong"
+    )

@@ -1,0 +1,41 @@
+"""Which methods run, and what becomes of learning that gave nothing."""
+
+import numpy as np
+import pytest
+
+import labelfix
+from labelfix import purifiers
+from labelfix.errors import DegenerateLearningError
+from labelfix.methods.collapse import collapse_of
+from labelfix.progress import SILENT
+
+LABELS = np.array([0, 1, 2, 3, -1], np.int32)
+
+
+@pytest.mark.parametrize("predicted", [[0, 1, 0, 1, 0], [3, 2, 1, 0, 0]])
+def test_half_of_the_classes_is_enough(predicted):
+    assert collapse_of(np.eye(4)[predicted], LABELS) is None
+
+
+@pytest.mark.parametrize("method", ["dmlp", "clid"])
+def test_features_that_carry_nothing_are_refused(blobs, method):
+    made = blobs(classes=4)
+    made.given[:280] = 0  # of 300
+    made.features[:] *= 1e-3 * np.random.default_rng(0).random((300, 1))  # no class, no copies
+    made.features[:, 1:] = 0
+    audited = {row: int(made.given[row]) for row in range(240, 300)} if method == "dmlp" else {}
+    message = f"{method}: predictions collapsed onto 1 of 4 classes"
+    with pytest.raises(DegenerateLearningError, match=message):
+        labelfix.purify(made.features, made.given, audited=audited, method=method, device="cpu")
+
+
+def test_a_collapsed_prediction_is_said_and_left_out(monkeypatch):
+    said = []
+    monkeypatch.setattr(type(SILENT), "say", lambda self, line: said.append(line))
+    good, bad = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[[0, 0, 0, 0]]
+    left = purifiers.without_collapsed({"bad": bad, "good": good}, LABELS[:4], SILENT)
+    assert list(left) == ["good"]
+    assert len(said) == 1
+    assert said[0].startswith("left out: bad: predictions collapsed onto 1 of 4 classes")
+    with pytest.raises(DegenerateLearningError, match="bad: predictions collapsed onto 1 of 4"):
+        purifiers.without_collapsed({"bad": bad}, LABELS[:4], SILENT)
