@@ -10,7 +10,7 @@ from labelfix.methods.judge import judge
 from labelfix.methods.targets import FoldTargets, fold_targets
 from labelfix.methods.training import LoopConfig
 
-QUICK = head.HeadConfig(hidden=16, steps=60)
+QUICK = head.HeadConfig(hidden=16, steps=(60, 60))
 LOOP = LoopConfig(epochs=1, device="cpu")
 
 
@@ -59,7 +59,7 @@ def test_the_head_bends_where_a_line_cannot(blobs):
     x = generator.normal(size=(600, 2)).astype(np.float32)
     right = (x[:, 0] * x[:, 1] > 0).astype(np.int32)  # no line separates the classes
     folds = (np.arange(600) % 5).astype(np.int8)
-    config = head.HeadConfig(hidden=64, noise=0.1, steps=400)
+    config = head.HeadConfig(hidden=64, noise=0.1, steps=(400, 400))
     logs = head.fit_head(x, exact(right, folds), config=config, loop=LOOP)
     assert (logs.argmax(1) == right).mean() > 0.9
     again = head.fit_head(x, exact(right, folds), config=config, loop=LOOP)
@@ -88,7 +88,7 @@ def test_given_labels_teach_the_right_ones_through_the_noise():
     swapped = np.array([[0.1, 0.9], [0.9, 0.1]])  # most labels are the other class
     given = np.where(generator.random(1200) < 0.9, 1 - right, right)
     targets = exact(right, (np.arange(1200) % 5).astype(np.int8), swapped, given)
-    config = head.HeadConfig(hidden=32, steps=300, forward_share=1.0)
+    config = head.HeadConfig(hidden=32, steps=(300, 300), forward_share=1.0)
     assert (head.fit_head(x, targets, config=config, loop=LOOP).argmax(1) == right).mean() > 0.95
 
 

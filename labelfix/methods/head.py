@@ -37,8 +37,8 @@ class HeadConfig:
         noise: standard deviation of Gaussian noise on the standardised features while training.
         forward_share: of the forward-corrected loss, in [0, 1]; the rest is the soft labels'.
         lr: peak learning rate of AdamW.
-        epochs: passes over the rows, at least.
-        steps: steps in all, at least; small datasets take more epochs for it.
+        epochs: passes over the rows, within the bounds of ``steps``, and two at least.
+        steps: least and most steps in all: small datasets take more epochs, large ones fewer.
         batch_size: rows a step.
     """
 
@@ -47,7 +47,7 @@ class HeadConfig:
     forward_share: float = 0.5
     lr: float = 2e-3
     epochs: int = 6
-    steps: int = 600
+    steps: tuple[int, int] = (600, 1200)
     batch_size: int = 256
 
 
@@ -151,7 +151,9 @@ def fit_head(
     """
     count, rows, classes = targets.soft_GNK.shape
     batch = min(config.batch_size, max(16, rows // 8))
-    epochs = max(config.epochs, -(-config.steps // max(1, rows // batch)))
+    steps = rows // batch
+    least, most = config.steps
+    epochs = max(2, -(-min(max(config.epochs * steps, least), most) // steps))
     build = partial(Head, features=features, targets=targets, config=config)
     settings = LoopConfig(
         epochs=epochs, batch_size=batch, seed=loop.seed, device=loop.device,
