@@ -63,6 +63,7 @@ def purify(
     clean_labels: ArrayLike | Sequence[Any] | None = None,
     audited: Mapping[int, Any] | None = None,
     method: str = "auto",
+    upper_loss: str = "auto",
     min_precision: float = 0.0,
     seed: int = 0,
     device: str = "auto",
@@ -75,7 +76,10 @@ def purify(
         clean_features, clean_labels: ``(M, D)`` and ``(M,)``, checked rows that are not in
             ``features``.
         audited: row number -> right label, for checked rows that are in ``features``.
-        method: auto, dmlp, dmlp-naive or clid; without checked rows auto is clid.
+        method: auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; without
+            checked rows auto is clid, and only clid, mw-net and vri are possible.
+        upper_loss: what steers mw-net and vri: ce-clean, ce-noisy, small-loss, mae, clid or
+            clid-sparse; auto is ce-clean for mw-net with checked rows, else clid.
         min_precision: least posterior probability of a changed label, in [0, 1].
         seed: with it, the result is determined.
         device: auto, cpu, cuda or mps.
@@ -84,7 +88,9 @@ def purify(
         InputError: the arrays do not fit together; the message names row and mend.
         DegenerateLearningError: learning gave nothing usable.
     """
-    config = PurifyConfig(method=method, min_precision=min_precision, seed=seed, device=device)
+    config = PurifyConfig(
+        method=method, upper_loss=upper_loss, min_precision=min_precision, seed=seed, device=device
+    )
     rows, classes = _rows(features, given, clean_features, clean_labels, audited or {})
     prediction = stages.run_methods(rows, config)
     judgement = stages.decide(rows, prediction, config)
