@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from labelfix.equations.clid import clid_loss
 from labelfix.methods.bilevel import BilevelConfig, Learner, Plan
+from labelfix.methods.ebomlc import EBOMLC, MLC_D
 from labelfix.methods.emlc import EMLC
 from labelfix.methods.mlc import MLC
 from labelfix.methods.mw_net import MetaWeightNet
@@ -334,3 +335,79 @@ def test_bad_settings_are_refused_by_name():
     }.items():
         with pytest.raises(ValueError, match=name):
             replace(BilevelConfig(), **{name: value})
+
+
+# --- the barrier rules --------------------------------------------------------------------------
+
+
+def literal_barrier(made, before, clean_rows):
+    """Algorithm 2 of EBOMLC by plain autograd: the two directions and beta."""
+    rule, rate = made.plan.rule, before["group"]["lr"]
+    net, teacher = made.student.net, made.teacher
+    batch, clean = made.data.batch(torch.arange(6), None), made.data.batch(clean_rows, None)
+    weights = leaves(before)
+
+    def forward(parameters, x):
+        buffers = {name: value.clone() for name, value in before["buffers"].items()}
+        return functional_call(net, {**parameters, **buffers}, (x,)).log_softmax(1)
+
+    def lower(parameters):
+        labels = teacher.corrected(batch, forward(weights, batch.x).detach())
+        return -(labels * forward(parameters, batch.x)).sum(1).mean()
+
+    slopes = torch.autograd.grad(lower(weights), list(weights.values()))
+    stepped = {
+        n: (w - rate * s).detach() for (n, w), s in zip(weights.items(), slopes, strict=True)
+    }
+    value = lower(weights) - lower(stepped)
+    logs = forward(weights, clean.x)
+    teacher_p = teacher.corrected(clean, logs.detach())
+    mixed = rule.rho * logs.exp() + (1 - rule.rho) * teacher_p
+    upper = -mixed.gather(1, clean.labels[:, None]).log().mean()
+    alpha = list(teacher.parameters())
+    both = [*weights.values(), *alpha]
+    value_grad = torch.autograd.grad(value, both, materialize_grads=True)
+    upper_grad = torch.autograd.grad(upper, both, materialize_grads=True)
+    split = len(weights)
+    dot = sum((f * q).sum() for f, q in zip(upper_grad[:split], value_grad[:split], strict=True))
+    beta = max(rule.delta - float(dot / sum((q * q).sum() for q in value_grad)), 0.0)
+    directions = [f + rule.xi * beta * q for f, q in zip(upper_grad, value_grad, strict=True)]
+    return directions[:split], directions[split:], beta
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "rule", [EBOMLC, replace(MLC_D, inner_steps=1), replace(EBOMLC, delta=2.0)]
+)
+def test_barrier_directions_equal_the_literal_ones(rule, norm):
+    made = learner(rule, "corrector", norm=norm, optimizer="momentum")
+    steps, found = [], []
+    made.student.step, made.move_teacher = steps.append, found.append
+    drawn = []
+    draw_rows = made.meta_rows
+    made.meta_rows = lambda: drawn.append(draw_rows()) or drawn[-1]
+    before = snapshot(made.student)
+    metrics = made.plan.rule.step(made, torch.arange(6), torch.Generator().manual_seed(1))
+    if norm == "train norm":  # the noisy batch has moved the statistics; in training mode they
+        assert made.student.net.training  # do not matter to what follows
+    w, alpha, beta = literal_barrier(made, before, drawn[0])
+    assert float(metrics["barrier"]) == pytest.approx(beta, rel=1e-9)
+    assert relative(list(steps[0].values()), w) < 1e-10
+    assert relative(found[0], alpha) < 1e-10
+
+
+def test_mlc_d_looks_five_steps_ahead():
+    made = learner(MLC_D, "corrector")
+    seen, real = [], made.student.replayed
+    made.student.replayed = lambda weights, x: seen.append(weights) or real(weights, x)
+    before = snapshot(made.student)["weights"]
+    made.plan.rule.step(made, torch.arange(6), torch.Generator().manual_seed(1))
+    one = learner(replace(MLC_D, inner_steps=1), "corrector")
+    near, real_one = [], one.student.replayed
+    one.student.replayed = lambda weights, x: near.append(weights) or real_one(weights, x)
+    one.plan.rule.step(one, torch.arange(6), torch.Generator().manual_seed(1))
+    far, close = (
+        sum(float((now[name] - before[name]).square().sum()) for name in before) ** 0.5
+        for now in (seen[0], near[0])
+    )
+    assert far > 2 * close > 0

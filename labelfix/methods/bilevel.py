@@ -114,6 +114,10 @@ class Plan:
         """Whether checked rows steer it; they then stay out of the noisy rows."""
         return self.upper in STEERED_BY_CHECKED
 
+    def student_batch(self, rows: int) -> int:
+        """Rows of one student step: the config's, fewer where rows are few."""
+        return min(self.config.batch, max(16, rows // (8 * self.config.student_steps)))
+
 
 class Learner:
     """A plan at work on one fold: what the training loop calls a method.

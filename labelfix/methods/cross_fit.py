@@ -98,12 +98,10 @@ def _fold_seed(seed: int, fold: int) -> int:
 
 
 def _loop_of(task: Task, plan: Plan, loop: LoopConfig) -> LoopConfig:
-    """The loop for this plan: its batch, no smaller than 16 rows where rows are few."""
-    config = plan.config
-    rows = int((task.given >= 0).sum()) * (task.fold_count - 1) // task.fold_count
-    batch = min(config.batch, max(16, rows // (8 * config.student_steps)))
+    """The loop for this plan. The learner scales no loss, so half precision would underflow."""
+    batch = plan.student_batch(task.noisy_rows) * plan.config.student_steps
     precision = "32-true" if loop.precision == "16-mixed" else loop.precision
-    return replace(loop, batch_size=batch * config.student_steps, precision=precision)
+    return replace(loop, batch_size=batch, precision=precision)
 
 
 def _build(fabric: Fabric, *, task: Task, plan: Plan, fold: int, epochs: int) -> Learner:
@@ -128,7 +126,7 @@ def _predict(
         p_BK = snapshots(x)
         batch = Batch(x=x, features=frozen.test_batch(part), labels=given_B.clamp_min(0))
         logs.append(_log(p_BK))
-        q_BK = teacher.corrected(batch)
+        q_BK = teacher.corrected(batch, p_BK.clamp_min(1e-12).log())
         if q_BK is not None:
             corrected.append(_log(torch.where((given_B >= 0)[:, None], q_BK, p_BK)))
     return torch.cat(logs).numpy(), torch.cat(corrected).numpy() if corrected else np.nan

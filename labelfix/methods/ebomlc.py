@@ -84,7 +84,7 @@ class DynamicBarrier:
         """The mixture loss and its gradients for student and teacher (Eq. 9)."""
         student = learner.student
         logs_BK = student.log_probs_at(student.parameters, clean.x)
-        corrected_BK = learner.teacher.corrected(clean)
+        corrected_BK = learner.teacher.corrected(clean, logs_BK.detach())
         assert corrected_BK is not None, "this rule needs a teacher that corrects labels"
         upper = eq.mixture_loss(logs_BK, corrected_BK, clean.labels, self.rho)
         both = [*student.parameters.values(), *learner.teacher_parameters]

@@ -63,16 +63,19 @@ def plan_for(name: str, upper_loss: str = "auto", *, checked: bool) -> Plan:
     return replace(plan, upper="clid") if plan.needs_checked and not checked else plan
 
 
-_FEATURE_LR = 0.02
-_FEATURE_STEPS, _IMAGE_EPOCHS = 1000, 15
+IMAGE_EPOCHS = 15
+FEATURE_PASSES, FEATURE_STEPS = 6, 300
 
 
 def sized(plan: Plan, task: Task) -> tuple[Plan, int]:
     """A plan with settings that suit the task, and its epochs.
 
-    Images: the plan's own, and EMLC's 15 epochs from pretrained weights. Features: a small net on
-    rows of unit mean square takes a lower rate; a thousand student steps, and five epochs at least.
+    Images: the plan's own settings, and EMLC's 15 epochs from pretrained weights. Features: AdamW,
+    larger batches, and few passes, but 300 steps at least.
     """
     if task.images:
-        return plan, _IMAGE_EPOCHS
-    return replace(plan, config=replace(plan.config, lr=_FEATURE_LR)), max(5, 30)
+        return plan, IMAGE_EPOCHS
+    config = replace(plan.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)
+    plan = replace(plan, config=config)
+    a_pass = task.noisy_rows // plan.student_batch(task.noisy_rows)
+    return plan, max(FEATURE_PASSES, -(-FEATURE_STEPS // max(1, a_pass)))

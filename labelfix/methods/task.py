@@ -51,6 +51,12 @@ class Task:
     def fold_count(self) -> int:
         return int(self.folds.max()) + 1
 
+    @property
+    def noisy_rows(self) -> int:
+        """About how many rows with a label a fold's learner sees."""
+        labelled = int(((self.given >= 0) | (self.checked >= 0)).sum())
+        return labelled * (self.fold_count - 1) // self.fold_count
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -110,7 +116,8 @@ class FoldRows:
 
     def _batch(self, rows: Tensor, x: Tensor) -> Batch:
         labels_B = self.labels_N[rows.to(self.device)]
-        return Batch(x=x, features=self.frozen.test_batch(rows), labels=labels_B)
+        features = self.frozen.test_batch(rows) if self.task.images else x
+        return Batch(x=x, features=features, labels=labels_B)
 
     @cached_property
     def noisy_labels(self) -> NDArray[np.int64]:

@@ -36,24 +36,37 @@ class Teacher(nn.Module):
         """
         raise NotImplementedError
 
-    def corrected(self, batch: Batch) -> Tensor | None:
+    def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor | None:
         """The teacher's own corrected labels, ``(B, K)`` probabilities; None = it has none."""
         return None
 
 
 class LabelCorrector(Teacher):
-    """MLC's teacher: frozen features and the label's embedding, through an MLP, to a new label.
+    """MLC's teacher: features and the label's embedding, through an MLP, to a corrected label.
 
-    Zheng et al., AAAI 2021: tanh layers of 128, softmax. ``trust`` is the logit that the given
-    label starts with.
+    Zheng et al., AAAI 2021: tanh layers of 128, softmax. To the MLP's logits it adds the given
+    label's and the student's own: ``trust onehot(label) + belief log p``, both learned.
 
-    Differs: the features are frozen, as EBOMLC has it, not the student's own; and a skip link adds
-    a learned trust to the given label's logit (the released code needed a skip link on Clothing1M):
-    a student that starts with nearly uniform labels loses its first epochs.
+    Args:
+        columns, classes: of the frozen features; K.
+        hidden: units of a layer.
+        trust, belief: where they start.
+
+    Differs: MLC reads the features of the student's last layer, and its released code needed a skip
+    link from the label on Clothing1M; EBOMLC freezes the features. Here features are frozen, what
+    the student has learned comes in as its log-probabilities, and both skip links are learned: at
+    the start the corrected label is a posterior of the two. Without ``belief`` a student on
+    handwritten digits (40 % symmetric, 100 checked rows) lost two points to plain training.
     """
 
     def __init__(
-        self, columns: int, classes: int, *, hidden: int = 128, trust: float = 3.0
+        self,
+        columns: int,
+        classes: int,
+        *,
+        hidden: int = 128,
+        trust: float = 3.0,
+        belief: float = 1.0,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(classes, EMBEDDING)
@@ -63,20 +76,18 @@ class LabelCorrector(Teacher):
             nn.Linear(hidden, classes),
         )  # fmt: skip
         self.trust = nn.Parameter(torch.tensor(float(trust)))
+        self.belief = nn.Parameter(torch.tensor(float(belief)))
 
-    def forward(self, features_BD: Tensor, labels_B: Tensor) -> Tensor:
-        """Corrected labels, ``(B, K)`` probabilities."""
-        seen = torch.cat([features_BD, self.embedding(labels_B)], dim=1)
-        logits_BK = wide(self.layers(seen))
-        return (logits_BK + self.trust * F.one_hot(labels_B, logits_BK.shape[1])).softmax(1)
+    def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor:
+        seen = torch.cat([batch.features, self.embedding(batch.labels)], dim=1)
+        own_BK = wide(self.layers(seen))
+        given_BK = F.one_hot(batch.labels, own_BK.shape[1])
+        return (own_BK + self.trust * given_BK + self.belief * log_probs_BK).softmax(1)
 
     def targets(
         self, batch: Batch, log_probs_BK: Tensor, generator: torch.Generator | None
     ) -> Tensor:
-        return self(batch.features, batch.labels) / len(batch.labels)
-
-    def corrected(self, batch: Batch) -> Tensor:
-        return self(batch.features, batch.labels)
+        return self.corrected(batch, log_probs_BK) / len(batch.labels)
 
 
 class GatedTeacher(Teacher):
@@ -115,9 +126,9 @@ class GatedTeacher(Teacher):
     def targets(
         self, batch: Batch, log_probs_BK: Tensor, generator: torch.Generator | None
     ) -> Tensor:
-        return self.corrected(batch) / len(batch.labels)
+        return self.corrected(batch, log_probs_BK) / len(batch.labels)
 
-    def corrected(self, batch: Batch) -> Tensor:
+    def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor:
         logits_BK, gate_B = self(batch.x, batch.labels)
         return gated_targets(gate_B.sigmoid(), batch.labels, logits_BK.softmax(1))
 
