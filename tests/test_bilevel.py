@@ -6,10 +6,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from sklearn.datasets import load_digits
 from torch import nn
 
 from labelfix.errors import DegenerateLearningError
-from labelfix.methods import upper_losses
+from labelfix.methods import unaudited, upper_losses
 from labelfix.methods.alarms import alarms, refuse_collapse
 from labelfix.methods.autoaugment import auto_augment
 from labelfix.methods.bilevel import BilevelConfig, Learner
@@ -41,8 +43,6 @@ def quick(name, **changes):
 
 
 def learner_of(task, plan, fold=0, fabric=None):
-    from lightning_fabric import Fabric
-
     return Learner(fabric or Fabric(accelerator="cpu", devices=1), task=task, plan=plan,
                    fold=fold, epochs=4)  # fmt: skip
 
@@ -336,3 +336,61 @@ def test_auto_augment_is_drawn_from_its_generator():
     assert float(one.min()) >= 0
     assert float(one.max()) <= 1
     assert not torch.equal(one, auto_augment(images, torch.Generator().manual_seed(4)))
+
+
+# --- CLID-MU ----------------------------------------------------------------------------------
+
+
+def digits(noise):
+    features, right = load_digits(return_X_y=True)
+    random = np.random.default_rng(0)
+    flipped = random.random(len(right)) < noise
+    given = np.where(flipped, (right + random.integers(1, 10, len(right))) % 10, right)
+    rows = FeatureRows(features.astype(np.float32), noise=0.7)
+    task = Task(
+        source=rows, frozen=rows, given=given.astype(np.int32),
+        checked=np.full(len(right), -1, np.int32),
+        folds=(random.permutation(len(right)) % 5).astype(np.int8), classes=10,
+        make_student=partial(FeatureNet, rows.columns, 10, 64),
+    )  # fmt: skip
+    return task, right
+
+
+@pytest.mark.parametrize(("noise", "least"), [(0.0, 0.97), (0.4, 0.9)])
+def test_clid_on_digits(noise, least):
+    task, right = digits(noise)
+    plan, _ = sized(PLANS["clid"], task)
+    plan = replace(plan, config=replace(plan.config, lr=0.01))
+    found = cross_fit(task, plan, replace(LOOP, epochs=6), name="clid")
+    assert (found.log_probabilities.argmax(1) == right).mean() > least
+    if not noise:  # right labels stay as they are
+        given, predictions = task.given, [found.log_probabilities]
+        soft, sure = unaudited.estimate(predictions, given).judge(predictions, given)
+        assert ((sure > 1) & (soft.argmax(1) != given)).mean() < 0.003
+
+
+def test_the_weight_net_learns_to_distrust_rows_of_high_loss(blobs):
+    made = blobs(rows=300, noise=0.3)
+    learner = learner_of(task_of(made), quick("clid", student_steps=1, teacher_lr=0.02))
+    generator = torch.Generator().manual_seed(0)
+    for epoch in range(4):
+        for rows in learner.epoch_rows(epoch, generator).split(32):
+            learner.step(rows, generator)
+    easy, hard = learner.teacher(torch.tensor([0.1, 3.0])).tolist()
+    assert hard < 0.7 * easy
+
+
+def test_feature_rows_keep_relative_scales_within_bounds(blobs):
+    features = blobs().features * np.array([0.001, 1, 1, 1, 1, 2, 3, 1000], dtype=np.float32)
+    features[:, 1] = 7.0  # constant
+    rows = FeatureRows(features, noise=0.5).to(torch.device("cpu"))
+    every = torch.arange(len(rows))
+    x = rows.test_batch(every)
+    assert float(x[:, -1].abs().max()) == 0  # the constant of the design
+    assert float(x[:, 1].abs().max()) == 0
+    assert float(x[:, :-1].square().mean()) == pytest.approx(1, rel=1e-3)
+    std_D = x.std(0)
+    assert float(std_D[7] / std_D[0]) == pytest.approx(16, rel=0.01)
+    noise = rows.train_batch(every, torch.Generator().manual_seed(0)) - x
+    assert float(noise[:, 1].abs().max()) == 0
+    assert float(noise[:, 0].std()) == pytest.approx(0.5, rel=0.1)

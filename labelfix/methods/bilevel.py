@@ -136,8 +136,11 @@ class Learner:
         config = self.config = plan.config
         self.data = FoldRows(task, fold, fabric.device, clean_apart=plan.needs_checked)
         net, self.teacher = task.make_student(), plan.make_teacher(task)
-        self.student = Student(fabric, net, _student_optimizer(net, config))
-        self.teacher_optimizer = torch.optim.Adam(self.teacher.parameters(), lr=config.teacher_lr)
+        fused = fabric.device.type == "cpu"  # elsewhere torch chooses well by itself
+        self.student = Student(fabric, net, _student_optimizer(net, config, fused))
+        self.teacher_optimizer = torch.optim.Adam(
+            self.teacher.parameters(), lr=config.teacher_lr, fused=fused
+        )
         self.upper = self._upper_loss()
         self.snapshots = Snapshots(net, config.snapshots)
         self.record = Record(self.teacher, self.upper.rows, len(task.folds))
@@ -301,13 +304,11 @@ class Record(nn.Module):
         return max(float((now - first).abs().max()) for now, first in pairs)
 
 
-def _student_optimizer(net: nn.Module, config: BilevelConfig) -> Optimizer:
+def _student_optimizer(net: nn.Module, config: BilevelConfig, fused: bool) -> Optimizer:
+    parts, decay = net.parameters(), config.weight_decay
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(parts, lr=config.lr, weight_decay=decay, fused=fused)
+    nesterov = config.momentum > 0
     return torch.optim.SGD(
-        net.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.momentum > 0,
-        weight_decay=config.weight_decay,
+        parts, config.lr, config.momentum, weight_decay=decay, nesterov=nesterov, fused=fused
     )
