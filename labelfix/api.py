@@ -17,7 +17,7 @@ from labelfix.methods.judge import Evidence, Judgement
 from labelfix.methods.neighbours import nearest
 from labelfix.methods.scores import Scores
 from labelfix.outcome import corrected, noise_rate
-from labelfix.purifiers import run_methods
+from labelfix.prediction import run_methods
 from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
 
@@ -68,6 +68,7 @@ def purify(
     clean_labels: ArrayLike | Sequence[Any] | None = None,
     audited: Mapping[int, Any] | None = None,
     method: str = "auto",
+    upper_loss: str = "auto",
     min_precision: float = 0.0,
     seed: int = 0,
     device: str = "auto",
@@ -80,7 +81,10 @@ def purify(
         clean_features, clean_labels: ``(M, D)`` and ``(M,)``, checked rows that are not in
             ``features``.
         audited: row number -> right label, for checked rows that are in ``features``.
-        method: auto, dmlp, dmlp-naive or clid; without checked rows auto is clid.
+        method: auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; without
+            checked rows auto is clid, and only clid, mw-net and vri are possible.
+        upper_loss: what steers mw-net and vri: ce-clean, ce-noisy, small-loss, mae, clid or
+            clid-sparse; auto is ce-clean for mw-net with checked rows, else clid.
         min_precision: least posterior probability of a changed label, in [0, 1].
         seed: with it, the result is determined.
         device: auto, cpu, cuda or mps.
@@ -89,7 +93,9 @@ def purify(
         InputError: the arrays do not fit together; the message names row and mend.
         DegenerateLearningError: learning gave nothing usable.
     """
-    config = PurifyConfig(method=method, min_precision=min_precision, seed=seed, device=device)
+    config = PurifyConfig(
+        method=method, upper_loss=upper_loss, min_precision=min_precision, seed=seed, device=device
+    )
     rows, classes = _rows(features, given, clean_features, clean_labels, audited or {})
     graph = nearest(rows.features)
     prediction = run_methods(rows, graph, config)

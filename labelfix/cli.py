@@ -124,7 +124,19 @@ def main() -> None:
     "--method",
     default="auto",
     show_default=True,
-    help="auto, dmlp, dmlp-naive or clid; see the README.",
+    help="auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; see the README.",
+)
+@click.option(
+    "--upper-loss",
+    default="auto",
+    show_default=True,
+    help="What steers mw-net and vri: ce-clean, ce-noisy, small-loss, mae, clid or clid-sparse.",
+)
+@click.option(
+    "--learn-from",
+    default="auto",
+    show_default=True,
+    help="What mlc to vri train on: images, or the features made of them. auto: images on a GPU.",
 )
 @backbone_options
 @click.option(

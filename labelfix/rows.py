@@ -13,6 +13,21 @@ from labelfix.methods.design import Matrix
 
 
 @dataclass(frozen=True, kw_only=True)
+class Images:
+    """The rows' images, for methods that train on them.
+
+    Attributes:
+        pixels: ``(N + M, H, W, 3)`` uint8, array or memory map.
+        backbone: name of the net that embedded them.
+        weights: where its weights start, as ``backbones.build`` takes them.
+    """
+
+    pixels: NDArray[np.uint8]
+    backbone: str
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rows:
     """What a method learns from: DATA's N rows, then the M rows that are in CLEAN alone.
 
@@ -23,6 +38,7 @@ class Rows:
         content: ``(N + M,)`` uint64 keys; rows of equal content share a fold.
         classes: K.
         key: fingerprint of the features.
+        images: where DATA has them.
     """
 
     features: Matrix
@@ -31,6 +47,7 @@ class Rows:
     content: NDArray[np.uint64]
     classes: int
     key: str
+    images: Images | None = None
 
     @property
     def known(self) -> NDArray[np.int32]:
@@ -66,6 +83,7 @@ def gather(
     content: NDArray[np.uint64],
     key: str,
     extra: NDArray[np.int32],
+    images: Images | None = None,
 ) -> Rows:
     """DATA's rows over the ``extra`` checked ones."""
     return Rows(
@@ -75,4 +93,5 @@ def gather(
         content=content,
         classes=len(dataset.class_names),
         key=key,
+        images=images,
     )

@@ -11,10 +11,13 @@ from typing import Protocol
 from labelfix.artifacts import OutputFolder
 from labelfix.errors import InputError
 from labelfix.methods.devices import pick_device
+from labelfix.methods.plans import PLANS, STEERABLE
 from labelfix.methods.training import LoopConfig
+from labelfix.methods.upper_losses import UPPER_LOSSES
 from labelfix.progress import Reporter
 
-METHODS = ("auto", "dmlp", "dmlp-naive", "clid")
+METHODS = ("auto", "dmlp", "dmlp-naive", *PLANS)
+LEARN_FROM = ("auto", "features", "images")
 PRETRAINING = ("simclr", "moco", "none")
 
 
@@ -46,7 +49,8 @@ def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
             raise InputError(
-                f"--{name} is '{getattr(settings, name)}'", mend=f"use one of {', '.join(allowed)}"
+                f"--{name.replace('_', '-')} is '{getattr(settings, name)}'",
+                mend=f"use one of {', '.join(allowed)}",
             )
     for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
         value = getattr(settings, name)
@@ -65,6 +69,8 @@ class PurifyConfig:
     """
 
     method: str = "auto"
+    upper_loss: str = "auto"
+    learn_from: str = "auto"
     pretrain: str = "simclr"
     backbone: str | None = None
     weights: str = "random"
@@ -77,7 +83,15 @@ class PurifyConfig:
     min_precision: float = 0.0
 
     def __post_init__(self) -> None:
-        require_settings(self, method=METHODS, pretrain=PRETRAINING)
+        uppers = ("auto", *UPPER_LOSSES)
+        require_settings(
+            self, method=METHODS, upper_loss=uppers, learn_from=LEARN_FROM, pretrain=PRETRAINING
+        )
+        if self.upper_loss != "auto" and self.method not in STEERABLE:
+            raise InputError(
+                f"--upper-loss does not go with --method {self.method}",
+                mend=f"use it with {' or '.join(STEERABLE)}",
+            )
         if not 0 <= self.min_precision <= 1:
             raise InputError(
                 f"--min-precision is {self.min_precision}", mend="use a share from 0 to 1"

@@ -10,6 +10,7 @@ folder, complete or absent, and skipped when its fingerprint has not changed.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from types import ModuleType
@@ -25,9 +26,9 @@ from labelfix.methods.judge import JudgeConfig, Judgement, judge
 from labelfix.methods.neighbours import Neighbours, nearest
 from labelfix.methods.scores import Scores, score
 from labelfix.outcome import summarise, write_labels
+from labelfix.prediction import method_of, run_methods
 from labelfix.progress import SILENT, Reporter
-from labelfix.purifiers import require_checked, run_methods
-from labelfix.rows import Prediction, Rows, gather
+from labelfix.rows import Images, Prediction, Rows, gather
 from labelfix.run import PurifyConfig, Run
 
 
@@ -56,8 +57,7 @@ def purify(
         DegenerateLearningError: learning gave nothing usable; no labels are written.
     """
     started = time.monotonic()
-    if config.method in ("dmlp", "dmlp-naive"):
-        require_checked(int((dataset.checked >= 0).sum()) + len(dataset.clean_labels))
+    method_of(config, int((dataset.checked >= 0).sum()) + len(dataset.clean_labels))
     if dataset.features is None:
         _image_stages().require_backbone(config)
     run = Run(folder=OutputFolder.open(out, fresh=fresh), config=config, report=report)
@@ -95,7 +95,8 @@ def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Rows]:
     extra[np.isin(dataset.clean_rows, matched.clean_rows)] = matched.clean_labels
     weights, key = images.pretrain_backbone(matched, pixels, run)
     features, key = images.embed_images(pixels, weights, key, run)
-    return matched, gather(matched, features, pixels.keys, key, extra)
+    kept = Images(pixels=pixels.images, backbone=run.config.backbone_name, weights=weights)
+    return matched, gather(matched, features, pixels.keys, key, extra, kept)
 
 
 def _image_stages() -> ModuleType:
@@ -124,11 +125,14 @@ def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
     """Stage purify: the method's out-of-fold predictions."""
     key = fingerprint(
         rows=rows.key, given=digest(rows.given), checked=digest(rows.checked),
-        method=run.config.method, seed=run.config.seed, device=run.config.device,
+        method=run.config.method, upper_loss=run.config.upper_loss,
+        learn_from=run.config.learn_from, seed=run.config.seed, device=run.config.device,
     )  # fmt: skip
 
     def build(place: Path) -> None:
-        prediction = run_methods(rows, graph, run.config, run.report)
+        scratch = place / "checkpoints"
+        prediction = run_methods(rows, graph, run.config, run.report, scratch=scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
         for name, logs_NK in prediction.log_probabilities.items():
             np.save(place / f"log_probabilities-{name}.npy", logs_NK)
         np.save(place / "neighbourhood.npy", prediction.neighbourhood)

@@ -27,7 +27,7 @@ from labelfix.equations import corruption
 from labelfix.equations.calibration import expected_calibration_error
 from labelfix.methods.judge import Judgement, judge
 from labelfix.methods.neighbours import nearest
-from labelfix.purifiers import run_methods
+from labelfix.prediction import run_methods
 from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
 

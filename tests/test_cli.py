@@ -304,7 +304,7 @@ def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tm
     from labelfix import stages
     from labelfix.errors import DegenerateLearningError
 
-    def collapse(*_):
+    def collapse(*_, **settings):
         raise DegenerateLearningError("dmlp: predictions collapsed onto 1 of 3 classes")
 
     monkeypatch.setattr(stages, "run_methods", collapse)
@@ -322,7 +322,7 @@ def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tm
 def test_an_interrupt_is_status_1(labelfix, monkeypatch, feature_files, tmp_path):
     from labelfix import stages
 
-    def interrupt(*_):
+    def interrupt(*_, **settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stages, "run_methods", interrupt)

@@ -326,3 +326,75 @@ def test_single_stages_need_images(feature_files, tmp_path):
     dataset = inputs.read(files.data, features=files.features)
     with pytest.raises(InputError, match="has no images to learn from"):
         image_stages.embed_only(dataset, tmp_path / "run", PurifyConfig())
+
+
+# --- bilevel methods --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    from labelfix.methods import plans
+
+    monkeypatch.setattr(plans, "FEATURE_STEPS", 60)
+    monkeypatch.setattr(plans, "IMAGE_EPOCHS", 2)
+
+
+@pytest.mark.parametrize("method", ["mlc", "vri"])
+def test_a_bilevel_method_from_files_to_files(feature_files, tmp_path, few_steps, method):
+    files, listener = feature_files(), Listener()
+    summary = purify_features(files, tmp_path / "run", listener, method=method)
+    assert listener.tasks[0].startswith(f"purify ({method}, ")
+    learning = summary["witness"]["learning"]
+    assert set(learning) == ({"mlc", "mlc-teacher"} if method == "mlc" else {"vri"})
+    assert len(learning[method]["folds"]) == 5
+    assert set(summary["witness"]["log_loss_on_checked_rows"]) == set(learning)
+    after = summary["evidence"]["label_accuracy_after"]["value"]
+    assert after > summary["evidence"]["label_accuracy_before"]["value"]
+    assert not (tmp_path / "run" / "stages" / "purify" / "checkpoints").exists()
+    again = Listener()
+    purify_features(files, tmp_path / "run", again, method=method)
+    assert again.tasks == []
+
+
+def test_a_bilevel_method_trains_on_the_images_themselves(image_files, tmp_path, few_steps):
+    folder, listener = image_files(), Listener()
+    settings = {"method": "emlc", "learn_from": "images", "pretrain": "none"}
+    summary = purify_images(folder, tmp_path / "run", listener, **settings)
+    assert "purify (emlc, 2 epochs a fold)" in listener.tasks
+    assert len(contract.read(tmp_path / "run")) == 60
+    assert {"emlc", "emlc-teacher"} == set(summary["witness"]["learning"])
+
+
+def test_alarms_are_said(feature_files, tmp_path, few_steps, monkeypatch):
+    from labelfix import prediction
+
+    def quiet(*args, **settings):
+        found = real(*args, **settings)
+        found.account["alarms"].append("the roof is on fire (in 1 of 5 folds)")
+        return found
+
+    real, listener = prediction.cross_fit, Listener()
+    monkeypatch.setattr(prediction, "cross_fit", quiet)
+    summary = purify_features(feature_files(), tmp_path / "run", listener, method="clid")
+    assert "clid: the roof is on fire (in 1 of 5 folds)" in listener.lines
+    assert (
+        "the roof is on fire (in 1 of 5 folds)" in summary["witness"]["learning"]["clid"]["alarms"]
+    )
+
+
+@pytest.mark.parametrize("method", ["mlc", "emlc", "ebomlc"])
+def test_label_correctors_need_checked_rows(feature_files, tmp_path, method):
+    files = feature_files()
+    dataset = inputs.read(files.data, features=files.features)
+    with pytest.raises(InputError, match="there are no checked rows"):
+        stages.purify(dataset, tmp_path / "run", PurifyConfig(method=method))
+
+
+def test_an_upper_loss_goes_with_methods_that_take_one():
+    assert PurifyConfig(method="mw-net", upper_loss="mae").upper_loss == "mae"
+    with pytest.raises(InputError, match="--upper-loss does not go with --method mlc"):
+        PurifyConfig(method="mlc", upper_loss="mae")
+    with pytest.raises(InputError, match="--upper-loss is 'hinge'; use one of auto, ce-clean"):
+        PurifyConfig(method="mw-net", upper_loss="hinge")
+    with pytest.raises(InputError, match="--learn-from is 'text'"):
+        PurifyConfig(learn_from="text")

@@ -66,14 +66,14 @@ def log_prob_tangent(
         }
         copies = {name: value.detach().clone() for name, value in buffers.items()}
         logits_BK = functional_call(model, {**point, **duals, **copies}, (x,))
-        dual_BK = torch.log_softmax(_wide(logits_BK), dim=-1)
+        dual_BK = torch.log_softmax(wide(logits_BK), dim=-1)
         log_probs_BK, tangent_BK = forward_ad.unpack_dual(dual_BK)
         if tangent_BK is None:  # nothing that moves reaches the logits
             tangent_BK = torch.zeros_like(log_probs_BK)
         return log_probs_BK.clone(), tangent_BK.clone()
 
 
-def _wide(logits_BK: Tensor) -> Tensor:
+def wide(logits_BK: Tensor) -> Tensor:
     """float32 at least: a tangent in bfloat16 would lose what little of it differs by class."""
     return logits_BK.to(torch.promote_types(logits_BK.dtype, torch.float32))
 

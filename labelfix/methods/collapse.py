@@ -7,12 +7,16 @@ from numpy.typing import NDArray
 
 
 def collapse_of(log_probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> str | None:
-    """What to say of predictions that name fewer than half of the classes, or one; else None.
+    """What to say of predictions that cannot be used; None where they can.
+
+    Those that are not finite, or that name fewer than half of the classes, or one.
 
     Args:
         log_probabilities: ``(N, K)``.
         labels: ``(N,)`` the best known codes, -1 = none; they tell which classes there are.
     """
+    if not np.isfinite(log_probabilities).all():
+        return "predictions are no longer finite; the features may lie far apart in scale"
     predicted = len(np.unique(log_probabilities.argmax(1)))
     there = len(np.unique(labels[labels >= 0]))
     if predicted >= max(2, there / 2):

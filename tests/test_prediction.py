@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import labelfix
-from labelfix import purifiers
+from labelfix import prediction
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.collapse import collapse_of
 from labelfix.progress import SILENT
@@ -29,13 +29,17 @@ def test_features_that_carry_nothing_are_refused(blobs, method):
         labelfix.purify(made.features, made.given, audited=audited, method=method, device="cpu")
 
 
+def test_predictions_that_are_not_finite_cannot_be_used():
+    assert "no longer finite" in collapse_of(np.full((5, 4), np.nan), LABELS)
+
+
 def test_a_collapsed_prediction_is_said_and_left_out(monkeypatch):
     said = []
     monkeypatch.setattr(type(SILENT), "say", lambda self, line: said.append(line))
     good, bad = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[[0, 0, 0, 0]]
-    left = purifiers.without_collapsed({"bad": bad, "good": good}, LABELS[:4], SILENT)
+    left = prediction.without_collapsed({"bad": bad, "good": good}, LABELS[:4], SILENT)
     assert list(left) == ["good"]
     assert len(said) == 1
     assert said[0].startswith("left out: bad: predictions collapsed onto 1 of 4 classes")
     with pytest.raises(DegenerateLearningError, match="bad: predictions collapsed onto 1 of 4"):
-        purifiers.without_collapsed({"bad": bad}, LABELS[:4], SILENT)
+        prediction.without_collapsed({"bad": bad}, LABELS[:4], SILENT)

@@ -1,0 +1,59 @@
+"""What can go wrong without an error: its signs in a training's reports, a line for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelfix.methods.training import EpochReport
+
+STILL = 1e-6  # a teacher whose largest change is below this has not moved
+SHUT = 0.01  # share of steps below which a barrier counts as shut
+RISE = 0.1  # share by which an upper loss may end above its lowest
+
+History = Sequence[EpochReport]
+
+
+def alarms(histories: Sequence[History]) -> list[str]:
+    """Lines for a person, none where all is well.
+
+    Args:
+        histories: the reports of each fold's training, epoch 0 first.
+    """
+    signs = {
+        "the teacher never moved, so the labels were not corrected by it; a higher rate or more "
+        "epochs may help": [_still(history) for history in histories],
+        "the barrier stayed at zero, so the noisy rows taught nothing; the clean rows alone did": [
+            _shut(history) for history in histories
+        ],
+        "the upper loss rose after its lowest epoch; a lower rate or fewer epochs may help": [
+            _rose(history) for history in histories
+        ],
+    }
+    return [f"{line} ({_folds(found)})" for line, found in signs.items() if any(found)]
+
+
+def _folds(found: list[bool]) -> str:
+    return f"in {sum(found)} of {len(found)} folds"
+
+
+def _still(history: History) -> bool:
+    return not history[-1].metrics.get("teacher_moved", 1.0) > STILL
+
+
+def _shut(history: History) -> bool:
+    """In the second half of the training."""
+    shares = [
+        report.metrics["barrier_open"] for report in history if "barrier_open" in report.metrics
+    ]
+    late = shares[len(shares) // 2 :]
+    return bool(late) and float(np.mean(late)) < SHUT
+
+
+def _rose(history: History) -> bool:
+    losses = np.array([report.metrics["upper_loss"] for report in history[1:]])
+    if len(losses) < 3:
+        return False
+    start, lowest, end = history[0].metrics["upper_loss"], losses.min(), losses[-1]
+    return bool(end > (1 + RISE) * lowest and end - lowest > RISE * abs(start))

@@ -1,0 +1,59 @@
+"""Meta-Weight-Net (Shu et al., NeurIPS 2019), WNet-CLID (Hu et al., KDD 2025), and VRI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labelfix.equations.mlc import lower_loss, teacher_gradient
+from labelfix.methods.bilevel import Learner
+from labelfix.methods.task import Batch
+from labelfix.methods.teachers import Rectifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaWeightNet:
+    """The rule: virtual step, meta step, actual step (CLID-MU, Eq. 4 to 6, Algorithm 1).
+
+    Attributes:
+        every: steps of the student to one of the teacher. Differs: the papers have 1; CLID-MU names
+            more as a way to save.
+        divergence: weight of a rectifier's divergence from its prior (VRI).
+    """
+
+    every: int = 1
+    divergence: float = 0.01
+
+    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        student, teacher = learner.student, learner.teacher
+        upper = torch.zeros((), device=learner.data.device)
+        for number, part in enumerate(rows.chunk(self.every)):
+            batch = learner.data.batch(part, generator)
+            logs_BK = student.log_probs(batch.x)
+            if number == 0 and learner.teaching:
+                upper = self.meta_step(learner, batch, logs_BK, generator)
+            with torch.no_grad():
+                targets_BK = teacher.targets(batch, logs_BK.detach(), generator)
+            loss = lower_loss(targets_BK, logs_BK)
+            student.step(student.gradient(loss))
+        return {"loss": loss, "upper": upper}
+
+    def meta_step(
+        self, learner: Learner, batch: Batch, logs_BK: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The teacher follows the upper loss's gradient through one step (Eq. 5, 10)."""
+        student = learner.student
+        targets_BK = learner.teacher.targets(batch, logs_BK.detach(), generator)
+        gradient = student.gradient(lower_loss(targets_BK, logs_BK), keep_graph=True)
+        ahead, pull = student.ahead(gradient)
+        upper, after = learner.upper_gradient(ahead, learner.meta_batch(generator))
+        tangent_BK = student.tangent(batch.x, pull(after))
+        found = teacher_gradient(targets_BK, learner.teacher_parameters, tangent_BK)
+        if isinstance(learner.teacher, Rectifier):
+            penalty = self.divergence * learner.teacher.divergence(batch)
+            own = torch.autograd.grad(penalty, learner.teacher_parameters, materialize_grads=True)
+            found = [part + more for part, more in zip(found, own, strict=True)]
+        learner.move_teacher(found)
+        return upper

@@ -1,0 +1,81 @@
+"""The bilevel methods by name: rule, teacher, upper loss and settings of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from labelfix.methods.bilevel import BilevelConfig, Plan
+from labelfix.methods.ebomlc import EBOMLC, MLC_D
+from labelfix.methods.emlc import EMLC
+from labelfix.methods.mlc import MLC
+from labelfix.methods.mw_net import MetaWeightNet
+from labelfix.methods.task import Task
+from labelfix.methods.teachers import GatedTeacher, LabelCorrector, Rectifier, Teacher, WeightNet
+
+
+def corrector(task: Task) -> Teacher:
+    return LabelCorrector(task.frozen.columns, task.classes)
+
+
+def gated(task: Task) -> Teacher:
+    return GatedTeacher(task.make_student(), task.classes)
+
+
+def weight_net(task: Task) -> Teacher:
+    return WeightNet()
+
+
+def rectifier(task: Task) -> Teacher:
+    return Rectifier(task.frozen.columns, task.classes)
+
+
+PLANS = {
+    "mlc": Plan(rule=MLC(), make_teacher=corrector, upper="ce-clean"),
+    "mlc-d": Plan(rule=MLC_D, make_teacher=corrector, upper="ce-clean"),
+    "emlc": Plan(rule=EMLC(), make_teacher=gated, upper="ce-clean"),
+    "ebomlc": Plan(rule=EBOMLC, make_teacher=corrector, upper="ce-clean"),
+    "mw-net": Plan(rule=MetaWeightNet(), make_teacher=weight_net, upper="ce-clean"),
+    "clid": Plan(
+        rule=MetaWeightNet(every=5),
+        make_teacher=weight_net,
+        upper="clid",
+        config=BilevelConfig(student_steps=5, warm_up=0.25),
+    ),
+    "vri": Plan(rule=MetaWeightNet(), make_teacher=rectifier, upper="clid"),
+}
+STEERABLE = ("mw-net", "vri")  # by any upper loss
+
+
+def plan_for(name: str, upper_loss: str = "auto", *, checked: bool) -> Plan:
+    """The plan of a method.
+
+    Args:
+        name: of :data:`PLANS`.
+        upper_loss: for those of :data:`STEERABLE`; "auto" = the plan's own, or CLID where that
+            needs checked rows and there are none.
+        checked: whether rows are checked.
+    """
+    plan = PLANS[name]
+    if name not in STEERABLE:
+        return plan
+    if upper_loss != "auto":
+        return replace(plan, upper=upper_loss)
+    return replace(plan, upper="clid") if plan.needs_checked and not checked else plan
+
+
+IMAGE_EPOCHS = 15
+FEATURE_PASSES, FEATURE_STEPS = 6, 300
+
+
+def sized(plan: Plan, task: Task) -> tuple[Plan, int]:
+    """A plan with settings that suit the task, and its epochs.
+
+    Images: the plan's own settings, and EMLC's 15 epochs from pretrained weights. Features: AdamW,
+    larger batches, and few passes, but 300 steps at least.
+    """
+    if task.images:
+        return plan, IMAGE_EPOCHS
+    config = replace(plan.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)
+    plan = replace(plan, config=config)
+    a_pass = task.noisy_rows // plan.student_batch(task.noisy_rows)
+    return plan, max(FEATURE_PASSES, -(-FEATURE_STEPS // max(1, a_pass)))

@@ -1,0 +1,154 @@
+"""A student under bilevel training: its net, its optimizer, and what a meta step asks of them.
+
+Several processes: each sees its own rows; every gradient is averaged over the processes before it
+is used, so that weights and directions are the same everywhere, and the tangent stays local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim import Optimizer
+
+from labelfix.equations.directions import Direction
+from labelfix.equations.tangents import log_prob_tangent, wide
+from labelfix.methods.inner_step import look_ahead, pull_back
+
+
+class Student:
+    """Gradients, virtual steps and tangents of a net that is trained by ``optimizer``.
+
+    The net stays in the mode it is in. Only :meth:`log_probs` moves its running statistics, and
+    only :meth:`step` its weights.
+    """
+
+    def __init__(self, fabric: Fabric, net: nn.Module, optimizer: Optimizer) -> None:
+        self.fabric, self.net, self.optimizer = fabric, net, optimizer
+        self._random_state: list[Tensor] = []
+
+    @cached_property
+    def parameters(self) -> dict[str, Tensor]:
+        """Those that learn, by name; first asked for when the net is on its device."""
+        return {name: part for name, part in self.net.named_parameters() if part.requires_grad}
+
+    def log_probs(self, x: Tensor) -> Tensor:
+        """Log-probabilities ``(B, K)`` of a batch, with their graph."""
+        self._random_state = _random_state(x.device)
+        with self.fabric.autocast():
+            logits_BK = self.net(x)
+        return wide(logits_BK).log_softmax(1)
+
+    def log_probs_at(self, parameters: Direction, x: Tensor) -> Tensor:
+        """The same at other weights; the running statistics stay."""
+        buffers = {name: value.detach().clone() for name, value in self.net.named_buffers()}
+        with self.fabric.autocast():
+            logits_BK = functional_call(self.net, {**parameters, **buffers}, (x,))
+        return wide(logits_BK).log_softmax(1)
+
+    def replayed(self, parameters: Direction, x: Tensor) -> Tensor:
+        """:meth:`log_probs_at` without a graph, under the dropout masks of the last batch."""
+        with torch.no_grad(), _Replay(self._random_state, x.device):
+            return self.log_probs_at(parameters, x)
+
+    def gradient(self, loss: Tensor, *, keep_graph: bool = False) -> dict[str, Tensor]:
+        """Gradient of a loss for the weights, averaged over the processes."""
+        return self.gradient_at(self.parameters, loss, keep_graph=keep_graph)
+
+    def gradient_at(
+        self, parameters: Direction, loss: Tensor, *, keep_graph: bool = False
+    ) -> dict[str, Tensor]:
+        """The same for other weights."""
+        found = torch.autograd.grad(
+            loss, list(parameters.values()), retain_graph=keep_graph, materialize_grads=True
+        )
+        return dict(zip(parameters, average(self.fabric, found), strict=True))
+
+    def ahead(
+        self, gradient: Direction
+    ) -> tuple[dict[str, Tensor], Callable[[Direction], Direction]]:
+        """The weights after the optimizer's step along ``gradient``, and its transposed slope."""
+        ahead, slopes = look_ahead(self.optimizer, self.parameters, gradient)
+        return ahead, lambda direction: pull_back(slopes, direction)
+
+    def moment(self) -> Moment:
+        """What a later :meth:`tangent` of the last batch needs: the weights as they are now."""
+        weights = {name: part.detach().clone() for name, part in self.parameters.items()}
+        return Moment(weights=weights, random_state=self._random_state)
+
+    def tangent(self, x: Tensor, direction: Direction, moment: Moment | None = None) -> Tensor:
+        """Derivative of a batch's log-probabilities along a direction, ``(B, K)``.
+
+        In the net's mode, and under the dropout masks of that batch: the last one, or the one that
+        ``moment`` was taken after.
+        """
+        state = self._random_state if moment is None else moment.random_state
+        point = {} if moment is None else moment.weights
+        with (
+            _Replay(state, x.device),
+            sdpa_kernel(SDPBackend.MATH),  # fused attention has no forward mode
+            self.fabric.autocast(),
+        ):
+            buffers = dict(self.net.named_buffers())
+            return log_prob_tangent(self.net, point, buffers, x, direction)[1]
+
+    def step(self, gradient: Direction) -> None:
+        """The real step."""
+        for name, part in self.parameters.items():
+            part.grad = gradient[name]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def rate(self) -> float:
+        """The learning rate now."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A student's weights, and torch's random state before the batch that was seen with them."""
+
+    weights: dict[str, Tensor]
+    random_state: list[Tensor]
+
+
+class _Replay:
+    """Sets torch's global generators as they were before the last batch, and back again."""
+
+    def __init__(self, state: list[Tensor], device: torch.device) -> None:
+        self.state, self.device = state, device
+
+    def __enter__(self) -> None:
+        self.now = _random_state(self.device)
+        if self.state:
+            _set_random_state(self.state, self.device)
+
+    def __exit__(self, *_: object) -> None:
+        _set_random_state(self.now, self.device)
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_device]
+
+
+def _set_random_state(state: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)
+
+
+def average(fabric: Fabric, parts: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The mean of each tensor over the processes, in one exchange."""
+    if fabric.world_size == 1:
+        return parts
+    flat = fabric.all_reduce(torch.cat([part.flatten() for part in parts]), reduce_op="mean")
+    assert isinstance(flat, Tensor)
+    pieces = flat.split([part.numel() for part in parts])
+    return [piece.view_as(part) for piece, part in zip(pieces, parts, strict=True)]

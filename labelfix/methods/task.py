@@ -1,0 +1,125 @@
+"""What bilevel methods learn from: rows, their labels, their folds; and one fold's share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from labelfix.errors import DegenerateLearningError
+from labelfix.methods.feature_rows import FeatureRows
+
+if TYPE_CHECKING:  # it imports timm, which takes seconds
+    from labelfix.methods.sources import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All rows that methods learn from and predict.
+
+    Attributes:
+        source: the N rows as the student sees them: images or features.
+        frozen: the same rows as frozen features: what label correctors read beside the label, and
+            where CLID finds the data's structure. For rows of features, the source itself.
+        given: ``(N,)`` int32 codes, -1 = no label.
+        checked: ``(N,)`` int32 right codes, -1 = not checked.
+        folds: ``(N,)`` int8.
+        classes: K.
+        make_student: makes the untrained classifier from torch's global generator; picklable.
+    """
+
+    source: Source
+    frozen: FeatureRows
+    given: NDArray[np.int32]
+    checked: NDArray[np.int32]
+    folds: NDArray[np.int8]
+    classes: int
+    make_student: Callable[[], nn.Module]
+
+    @property
+    def images(self) -> bool:
+        """Whether the student sees images."""
+        return self.source is not self.frozen
+
+    @property
+    def fold_count(self) -> int:
+        return int(self.folds.max()) + 1
+
+    @property
+    def noisy_rows(self) -> int:
+        """About how many rows with a label a fold's learner sees."""
+        labelled = int(((self.given >= 0) | (self.checked >= 0)).sum())
+        return labelled * (self.fold_count - 1) // self.fold_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some rows on the device.
+
+    Attributes:
+        x: the student's inputs.
+        features: ``(B, D)``, frozen.
+        labels: ``(B,)`` codes.
+    """
+
+    x: Tensor
+    features: Tensor
+    labels: Tensor
+
+
+class FoldRows:
+    """What the learner of one fold may see: the labels of the other folds' rows.
+
+    Args:
+        task: all rows.
+        fold: the fold that is hidden.
+        device: where batches are served.
+        clean_apart: whether checked rows stay out of the noisy ones; else their right labels stand
+            in for the given ones.
+
+    Raises:
+        DegenerateLearningError: no row with a label is left.
+    """
+
+    def __init__(self, task: Task, fold: int, device: torch.device, *, clean_apart: bool) -> None:
+        self.task, self.device = task, device
+        self.source, self.frozen = task.source.to(device), task.frozen.to(device)
+        seen, checked = task.folds != fold, task.checked >= 0
+        known = np.where(checked, task.checked, task.given).astype(np.int64)
+        noisy = seen & (known >= 0) & ~(checked & clean_apart)
+        self.noisy = torch.from_numpy(np.flatnonzero(noisy))
+        self.clean = torch.from_numpy(np.flatnonzero(seen & checked))
+        self.labels_N = torch.from_numpy(np.where(seen, known, -1)).to(device)
+        if not len(self.noisy):
+            raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
+
+    def batch(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        """Rows by number (int64, CPU), augmented with a generator, else as they are."""
+        if generator is None:
+            return self._batch(rows, self.source.test_batch(rows))
+        return self._batch(rows, self.source.train_batch(rows, generator))
+
+    def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
+        """The same, images under AutoAugment."""
+        store = getattr(self.source, "store", None)
+        if store is None:
+            return self.batch(rows, generator)
+        from labelfix.methods.autoaugment import auto_augment
+
+        return self._batch(rows, auto_augment(store[rows], generator))
+
+    def _batch(self, rows: Tensor, x: Tensor) -> Batch:
+        labels_B = self.labels_N[rows.to(self.device)]
+        features = self.frozen.test_batch(rows) if self.task.images else x
+        return Batch(x=x, features=features, labels=labels_B)
+
+    @cached_property
+    def noisy_labels(self) -> NDArray[np.int64]:
+        """Codes of the noisy rows, on the CPU."""
+        return self.labels_N.cpu().numpy()[self.noisy.numpy()]

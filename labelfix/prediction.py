@@ -1,0 +1,233 @@
+"""Which methods run on a dataset, and what they predict: one function for each kind of method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from labelfix.errors import DegenerateLearningError, InputError
+from labelfix.methods import dmlp, folds, head
+from labelfix.methods.collapse import collapse_of
+from labelfix.methods.cross_fit import cross_fit
+from labelfix.methods.devices import pick_device
+from labelfix.methods.feature_rows import FeatureNet, FeatureRows
+from labelfix.methods.neighbours import Neighbours
+from labelfix.methods.opinions import neighbour_opinions
+from labelfix.methods.plans import PLANS, plan_for, sized
+from labelfix.methods.targets import fold_targets
+from labelfix.methods.task import Task
+from labelfix.methods.training import EpochReport
+from labelfix.progress import SILENT, Advance, Reporter
+from labelfix.rows import Images, Prediction, Rows
+from labelfix.run import PurifyConfig
+
+if TYPE_CHECKING:
+    from labelfix.methods.sources import Source
+
+Folds = NDArray[np.int8]
+Found = tuple[dict[str, NDArray[np.float32]], dict[str, Any]]  # predictions and accounts, by name
+
+
+def method_of(config: PurifyConfig, checked: int) -> str:
+    """The method to run: ``auto`` is ``clid`` where no row is checked.
+
+    Raises:
+        InputError: the method needs checked rows, and there are none, or only one.
+    """
+    name = config.method
+    if name == "auto" and not checked:
+        return "clid"
+    if name in PLANS and not plan_for(name, config.upper_loss, checked=bool(checked)).needs_checked:
+        return name
+    if checked == 0:
+        raise InputError(
+            "there are no checked rows", mend="pass some with --clean-set, or use --method clid"
+        )
+    if checked == 1:
+        raise InputError("there is one checked row", mend="check two or more, best a hundred")
+    return name
+
+
+def run_methods(
+    rows: Rows,
+    graph: Neighbours,
+    config: PurifyConfig,
+    report: Reporter = SILENT,
+    *,
+    scratch: Path | None = None,
+) -> Prediction:
+    """The methods on all rows: what Python API and command line share.
+
+    ``dmlp`` gives the accompanying classifier's predictions; ``dmlp-naive`` those of a net trained
+    on the purified soft labels; the bilevel methods those of their students and, under the name
+    with ``-teacher``, the labels that their teachers corrected. ``auto`` is ``clid`` where no row
+    is checked, else ``dmlp`` and ``dmlp-naive``. Where there are several, the judge picks.
+
+    Args:
+        rows: what to learn from.
+        graph: their nearest neighbours.
+        config: settings.
+        report: where progress goes.
+        scratch: a folder for checkpoints, from which an interrupted run goes on.
+
+    Raises:
+        InputError: as :func:`method_of`.
+        DegenerateLearningError: learning gave nothing usable.
+    """
+    method = method_of(config, int((rows.checked >= 0).sum()))
+    strata = (rows.checked + 1) * (rows.classes + 1) + rows.given + 1
+    fold = folds.assign(rows.content, strata, seed=config.seed)
+    if method in PLANS:
+        found, account = run_bilevel(method, rows, fold, config, report, scratch)
+    else:
+        found, account = run_dmlp(rows, graph, fold, config, report)
+    usable = without_collapsed(found, rows.known, report)
+    return Prediction(
+        log_probabilities=usable,
+        neighbourhood=neighbour_opinions(graph, rows.known, fold, rows.classes),
+        folds=fold,
+        account={name: account[name] for name in usable},
+    )
+
+
+def without_collapsed(
+    found: dict[str, NDArray[np.float32]], known: NDArray[np.int32], report: Reporter
+) -> dict[str, NDArray[np.float32]]:
+    """The predictions that can be used; one that collapsed is named and left out.
+
+    Raises:
+        DegenerateLearningError: none is left.
+    """
+    collapsed = {name: collapse_of(logs_NK, known) for name, logs_NK in found.items()}
+    remarks = [f"{name}: {remark}" for name, remark in collapsed.items() if remark]
+    if len(remarks) == len(found):
+        raise DegenerateLearningError(remarks[0])
+    for remark in remarks:
+        report.say(f"left out: {remark}")
+    return {name: logs_NK for name, logs_NK in found.items() if not collapsed[name]}
+
+
+def run_bilevel(
+    method: str,
+    rows: Rows,
+    fold: Folds,
+    config: PurifyConfig,
+    report: Reporter,
+    scratch: Path | None = None,
+) -> Found:
+    """A student and a teacher for each fold.
+
+    The teacher's label has seen the row's given label, as the judge's posterior has; the pool that
+    weighs it then counts the given label for less. It is offered beside the student's prediction
+    where checked rows can tell which of the two serves better.
+    """
+    task = task_of(rows, fold, config)
+    plan = plan_for(method, config.upper_loss, checked=bool((rows.checked >= 0).any()))
+    plan, epochs = sized(plan, task)
+    loop = replace(config.loop, seed=config.seed, epochs=epochs)
+    with report.task(f"purify ({method}, {epochs} epochs a fold)") as advance:
+        found = cross_fit(task, plan, loop, scratch=scratch, on_epoch=partial(_tell, advance))
+    for line in found.account["alarms"]:
+        report.say(f"{method}: {line}")
+    log_probabilities, account = {method: found.log_probabilities}, {method: found.account}
+    if found.corrected is not None:
+        log_probabilities[f"{method}-teacher"] = found.corrected
+        account[f"{method}-teacher"] = {}
+    return log_probabilities, account
+
+
+def _tell(advance: Advance, done: int, total: int, report: EpochReport) -> None:
+    loss = report.metrics.get("loss")
+    advance(done, total, "" if loss is None else f"loss {loss:.3f}")
+
+
+def task_of(rows: Rows, fold: Folds, config: PurifyConfig) -> Task:
+    """The rows as students see them: images where DATA has them and the settings say so."""
+    features = FeatureRows(rows.features)
+    source: Source = features
+    make: Callable[[], nn.Module]
+    if rows.images is not None and learns_from_images(config):
+        from labelfix.methods.sources import ImageSource  # timm takes seconds
+
+        source = ImageSource(rows.images.pixels)
+        make = partial(_image_net, images=rows.images, classes=rows.classes, seed=config.seed)
+    else:
+        features.noise = FEATURE_NOISE
+        make = partial(FeatureNet, features.columns, rows.classes)
+    return Task(
+        source=source,
+        frozen=features,
+        given=rows.given,
+        checked=rows.checked,
+        folds=fold,
+        classes=rows.classes,
+        make_student=make,
+    )
+
+
+FEATURE_NOISE = 0.7  # on a feature's input, in units of a column's root mean square
+
+
+def learns_from_images(config: PurifyConfig) -> bool:
+    """Whether students see images rather than frozen features; by itself, where a GPU is."""
+    if config.learn_from != "auto":
+        return config.learn_from == "images"
+    return pick_device(config.device).type == "cuda"
+
+
+def _image_net(*, images: Images, classes: int, seed: int) -> nn.Module:
+    from labelfix.methods import backbones
+    from labelfix.methods.sources import ImageClassifier
+
+    side = max(images.pixels.shape[1:3])
+    body = backbones.build(images.backbone, side, weights=images.weights, seed=seed)
+    return ImageClassifier(body, classes)
+
+
+def run_dmlp(
+    rows: Rows,
+    graph: Neighbours,
+    fold: Folds,
+    config: PurifyConfig,
+    report: Reporter,
+) -> Found:
+    """DMLP, and unless only that is wanted, a net trained on its purified soft labels."""
+    device = pick_device(config.device)
+    learn = (rows.features, rows.given, rows.checked, fold, rows.classes)
+    with report.task("purify (dmlp)") as advance:
+        found = dmlp.purify(*learn, device=device, on_pass=without_remark(advance))
+    first: Found = (
+        {"dmlp": found.log_probabilities},
+        {"dmlp": {"snapshots": found.history, "chosen": found.chosen}},
+    )
+    if config.method == "dmlp":
+        return first
+    with report.task("purify (soft labels for every fold)") as advance:
+        nested = dmlp.nested(*learn, found.chosen, device=device, on_pass=without_remark(advance))
+    witnesses = [
+        (logs_NK, neighbour_opinions(graph, rows.known, fold, rows.classes, hidden=hidden))
+        for hidden, logs_NK in enumerate(nested)
+    ]
+    targets = fold_targets(witnesses, rows.given, rows.checked, fold)
+    with report.task("purify (dmlp-naive)") as advance:
+        retrained = head.fit_head(
+            rows.features,
+            targets,
+            loop=replace(config.loop, seed=config.seed),
+            on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
+        )
+    second: Found = {"dmlp-naive": retrained}, {"dmlp-naive": {}}
+    if config.method == "dmlp-naive":
+        return second
+    return first[0] | second[0], first[1] | second[1]
+
+
+def without_remark(advance: Advance) -> Callable[[int, int], None]:
+    return lambda done, total: advance(done, total, "")

@@ -1,0 +1,262 @@
+"""Every method on every noise: share of right labels after purify, beside plain cross-entropy.
+
+    python pipelines/table_methods.py DATA_FOLDER --out cells.jsonl
+    python pipelines/table_methods.py DATA_FOLDER --tiny
+
+DATA_FOLDER holds `cifar10_features_train.npy` (N x 512 unsupervised features of CIFAR-10's train
+images in official order), `cifar10_truth.csv` and `cifar10n_worse.csv` (id, label): the official
+labels, and the human ones of CIFAR-10N (http://noisylabels.com, CC BY-NC 4.0). Without it, or with
+`--datasets digits`, only scikit-learn's handwritten digits are used.
+
+Datasets: digits (1,797 rows, 100 checked) and the first 10,000 rows of CIFAR-10's features (500
+checked). Noises: symmetric 40 and 80 %, asymmetric 40 % (each class to the next), instance 40 %,
+and CIFAR-10N "worse" (40 %). A cell is one dataset, noise, method and seed, appended to
+`--out` as a line of JSON; cells that are there are not computed again. Accuracies are shares of
+right labels over the rows that nobody checked:
+
+- student: the best class of the method's out-of-fold prediction;
+- teacher: of the teacher's corrected label, where there is one;
+- judged: of the purified set: what the judge makes of prediction, teacher and given label.
+
+`ce` is plain cross-entropy: the same student, settings and snapshots, on the given labels, checked
+rows as they came; judged like the others.
+
+Measured: not yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from labelfix import inputs
+from labelfix.equations import corruption
+from labelfix.equations.mlc import lower_loss
+from labelfix.methods import folds
+from labelfix.methods.bilevel import BilevelConfig, Learner, Plan
+from labelfix.methods.cross_fit import cross_fit
+from labelfix.methods.judge import judge
+from labelfix.methods.neighbours import Neighbours, nearest
+from labelfix.methods.plans import PLANS, sized
+from labelfix.methods.teachers import WeightNet
+from labelfix.prediction import run_methods, task_of
+from labelfix.rows import Rows
+from labelfix.run import PurifyConfig
+
+METHODS = ("ce", "dmlp", *PLANS)
+NOISES = {
+    "symmetric 40": ("symmetric", 0.4),
+    "symmetric 80": ("symmetric", 0.8),
+    "asymmetric 40": ("asymmetric", 0.4),
+    "instance 40": ("instance", 0.4),
+    "human worse": ("human", 0.4),
+}
+
+
+@dataclass(kw_only=True)
+class Data:
+    """A dataset with its truth: features, right and (where people gave them) human labels."""
+
+    features: np.ndarray
+    right: np.ndarray
+    human: np.ndarray | None
+    checked: int
+
+    @cached_property
+    def graph(self) -> Neighbours:
+        return nearest(self.features)
+
+
+def digits(rows: int) -> Data:
+    features, right = load_digits(return_X_y=True)
+    return Data(
+        features=features[:rows].astype(np.float32),
+        right=right[:rows].astype(np.int32),
+        human=None,
+        checked=100,
+    )
+
+
+def cifar(folder: Path, rows: int) -> Data:
+    features = np.load(folder / "cifar10_features_train.npy", mmap_mode="r")[:rows]
+    truth, human = (
+        pd.read_csv(folder / f"{name}.csv")["label"][:rows]
+        for name in ("cifar10_truth", "cifar10n_worse")
+    )
+    codes = {name: code for code, name in enumerate(sorted(truth.unique()))}
+    right, given = (labels.map(codes).to_numpy(np.int32) for labels in (truth, human))
+    return Data(features=np.array(features), right=right, human=given, checked=500)
+
+
+def rows_of(data: Data, noise: str, seed: int) -> Rows:
+    """The dataset under a noise, some rows checked."""
+    random = np.random.default_rng(seed)
+    kind, rate = NOISES[noise]
+    classes = int(data.right.max()) + 1
+    if kind == "symmetric":
+        given = corruption.symmetric(data.right, rate, classes, random)
+    elif kind == "asymmetric":
+        following = np.roll(np.arange(classes, dtype=np.int32), -1)
+        given = corruption.asymmetric(data.right, rate, following, random)
+    elif kind == "instance":
+        values = data.features.astype(np.float32)
+        given = corruption.instance_dependent(data.right, rate, values, classes, random)
+    else:
+        assert data.human is not None, "only CIFAR-10 has human labels"
+        given = data.human
+    checked = np.full(len(given), -1, np.int32)
+    known = random.permutation(len(given))[: data.checked]
+    checked[known] = data.right[known]
+    return Rows(
+        features=data.features, given=given, checked=checked,
+        content=inputs.content_keys(data.features), classes=classes, key="",
+    )  # fmt: skip
+
+
+class Given:
+    """The rule of plain training: cross-entropy to the given labels."""
+
+    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = learner.data.batch(rows, generator)
+        logs_BK = learner.student.log_probs(batch.x)
+        targets_BK = F.one_hot(batch.labels, logs_BK.shape[1]) / len(batch.labels)
+        loss = lower_loss(targets_BK, logs_BK)
+        learner.student.step(learner.student.gradient(loss))
+        return {"loss": loss, "upper": loss}
+
+
+PLAIN = Plan(
+    rule=Given(), make_teacher=lambda task: WeightNet(), upper="clid", config=BilevelConfig()
+)
+
+
+Found = tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]
+
+
+def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Found:
+    """Each method's out-of-fold log-probabilities, the folds, and what the methods say."""
+    config = PurifyConfig(method="auto" if method == "ce" else method, seed=seed, device="cpu")
+    if method != "ce":
+        made = run_methods(rows, graph, config)
+        return made.log_probabilities, made.folds, made.account
+    strata = (rows.checked + 1) * (rows.classes + 1) + rows.given + 1
+    fold = folds.assign(rows.content, strata, seed=seed)
+    task = task_of(replace(rows, checked=np.full_like(rows.checked, -1)), fold, config)
+    plan, epochs = sized(PLAIN, task)
+    found = cross_fit(task, plan, replace(config.loop, seed=seed, epochs=epochs))
+    return {"ce": found.log_probabilities}, fold, {"ce": found.account}
+
+
+def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
+    """The figures of one cell."""
+    rows = rows_of(data, noise, seed)
+    started = time.perf_counter()
+    found, fold, account = predict(rows, data.graph, method, seed)
+    judged = judge({name: [logs] for name, logs in found.items()}, rows.given, rows.checked, fold)
+    seconds = time.perf_counter() - started
+    free = rows.checked < 0
+
+    def share(labels: np.ndarray) -> float:
+        return float((labels == data.right)[free].mean())
+
+    teacher = found.get(f"{method}-teacher")
+    return {
+        "given": share(rows.given),
+        "student": share(found[method].argmax(1)),
+        "teacher": None if teacher is None else share(teacher.argmax(1)),
+        "judged": share(judged.labels),
+        "believed": judged.witness,
+        "seconds": seconds,
+        "alarms": account[method].get("alarms", []),
+    }
+
+
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All cells that are asked for; those in ``--out`` are taken from there."""
+    done = []
+    if options.out and options.out.exists():
+        done = [json.loads(line) for line in options.out.read_text().splitlines()]
+    names = ("dataset", "noise", "method", "seed")
+    there = {tuple(cell[name] for name in names) for cell in done}
+    for dataset in options.datasets:
+        size = options.rows or {"digits": 1797, "cifar": 10_000}[dataset]
+        data = digits(size) if dataset == "digits" else cifar(options.data, size)
+        for seed in range(options.seeds):
+            for noise in options.cells:
+                for method in options.methods:
+                    key = (dataset, noise, method, seed)
+                    if key in there or (noise == "human worse" and data.human is None):
+                        continue
+                    found = dict(zip(names, key, strict=True)) | cell(data, noise, method, seed)
+                    done.append(found)
+                    line = f"{dataset:7} {noise:14} {method:8} {seed}  "
+                    line += "  ".join(f"{n} {found[n]:.3f}" for n in ("student", "judged"))
+                    print(f"{line}  {found['seconds']:.0f} s", flush=True)
+                    if options.out:
+                        with options.out.open("a") as file:
+                            file.write(json.dumps(found) + "\n")
+    return done
+
+
+def show(cells: list[dict[str, Any]], methods: list[str]) -> None:
+    """The table: mean over the seeds, judged (student)."""
+    by = defaultdict(list)
+    for found in cells:
+        by[found["dataset"], found["noise"], found["method"]].append(found)
+    print(f"\n{'':24}{'given':>8}" + "".join(f"{method:>16}" for method in methods))
+    for dataset, noise in dict.fromkeys((key[0], key[1]) for key in by):
+        line = f"{dataset:8}{noise:16}"
+        first = next(
+            iter(by[dataset, noise, method] for method in methods if by[dataset, noise, method])
+        )
+        line += f"{np.mean([found['given'] for found in first]):8.1%}"
+        for method in methods:
+            here = by[dataset, noise, method]
+            means = [np.mean([found[name] for found in here]) for name in ("judged", "student")]
+            line += f"{means[0]:8.1%} ({means[1]:5.1%})" if here else f"{'-':>16}"
+        print(line)
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="All methods on all noises.")
+    parser.add_argument("data", type=Path, nargs="?", help="folder with CIFAR-10's features")
+    parser.add_argument("--out", type=Path, help="file of finished cells, JSON lines")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--cells", nargs="+", choices=NOISES, default=list(NOISES))
+    parser.add_argument("--datasets", nargs="+", choices=["digits", "cifar"])
+    parser.add_argument("--rows", type=int, help="of each dataset, the first so many")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--tiny", action="store_true", help="300 digits, one noise, one seed")
+    options = parser.parse_args(words)
+    if options.datasets is None:
+        options.datasets = ["digits", "cifar"] if options.data else ["digits"]
+    if options.tiny:
+        options.datasets, options.rows, options.seeds = ["digits"], 300, 1
+        options.cells = options.cells[:1]
+    return options
+
+
+def main(words: list[str] | None = None) -> list[dict[str, Any]]:
+    options = parse(words)
+    torch.set_num_threads(options.threads)
+    cells = run(options)
+    show(cells, options.methods)
+    return cells
+
+
+if __name__ == "__main__":
+    main()
