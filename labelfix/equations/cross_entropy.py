@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+
+def soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
+    """``CE(q_i, softmax(z_i))`` of each row, ``(B,)`` in nats.
+
+    Args:
+        logits_BK: ``(B, K)``.
+        soft_BK: ``(B, K)``, rows sum to 1.
+    """
+    return -(soft_BK * logits_BK.log_softmax(-1)).sum(-1)
+
+
+def divergence(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
+    """``KL(q_i || softmax(z_i))`` of each row, ``(B,)`` >= 0; the cross-entropy for a hard label.
+
+    What the methods that rank rows by their loss rank by, so that a label is not taken for wrong
+    only because it is soft.
+    """
+    return soft_cross_entropy(logits_BK, soft_BK) + torch.xlogy(soft_BK, soft_BK).sum(-1)
 
 
 def weighted_soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor, weight_B: Tensor) -> Tensor:
@@ -13,5 +33,4 @@ def weighted_soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor, weight_B: Te
         soft_BK: ``(B, K)``, rows sum to 1.
         weight_B: ``(B,)``, >= 0, not all 0.
     """
-    loss_B = -(soft_BK * logits_BK.log_softmax(1)).sum(1)
-    return (weight_B * loss_B).sum() / weight_B.sum()
+    return (weight_B * soft_cross_entropy(logits_BK, soft_BK)).sum() / weight_B.sum()
