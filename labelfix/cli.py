@@ -386,7 +386,7 @@ def evaluate(
         from labelfix import outliers
 
         outside = outliers.outliers(
-            model or (run if run.is_dir() else run.parent) / "retrain",
+            model or outliers.model_of(run),
             ood,
             ood_features=ood_features,
         )

@@ -120,6 +120,8 @@ class Terminal:
         ]
         title = f"Retrained with {runs[0]['method']}, {runs[0]['epochs']} epochs"
         self.table(title, ("labels", "test accuracy", "95 % interval", "training rows"), rows)
+        for run in runs:
+            self.say(f"{run['labels']} labels: {run['method']} reads {', '.join(run['uses'])}")
         if "verdict" in metrics:
             self.result(f"verdict: {metrics['verdict']['words']}")
 

@@ -17,7 +17,7 @@ from labelfix.errors import InputError
 from labelfix.material import samples_like
 from labelfix.methods.classifiers import predict_logits
 from labelfix.methods.devices import pick_device
-from labelfix.model import load_model
+from labelfix.model import WEIGHTS, load_model
 
 Scores = dict[str, NDArray[np.float32]]
 
@@ -59,6 +59,13 @@ def outliers(
         figures[f"{name}_auroc"] = auroc(scores, outside[name])
         figures[f"{name}_fpr95"] = fpr_at_95(scores, outside[name])
     return figures
+
+
+def model_of(run: Path) -> Path:
+    """The model that retrain left beside RUN; of a comparison, the one on purified labels."""
+    folder = (run if run.is_dir() else run.parent) / "retrain"
+    both = folder / "purified"
+    return both if (both / WEIGHTS).is_file() and not (folder / WEIGHTS).is_file() else folder
 
 
 def _test_scores(file: Path) -> Scores:
