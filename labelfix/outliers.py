@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import numpy as np
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from labelfix import inputs
 from labelfix.equations.ood import auroc, energy_score, fpr_at_95, msp_score
@@ -18,8 +13,7 @@ from labelfix.material import samples_like
 from labelfix.methods.classifiers import predict_logits
 from labelfix.methods.devices import pick_device
 from labelfix.model import WEIGHTS, load_model
-
-Scores = dict[str, NDArray[np.float32]]
+from labelfix.predictions import read_test_scores
 
 
 def outliers(
@@ -42,7 +36,7 @@ def outliers(
             fit it.
     """
     net, card = load_model(model)
-    inside = _test_scores(model / "predictions.parquet")
+    inside = read_test_scores(model)
     shape = tuple(card["data"]["shape"])
     if (len(shape) == 1) != (ood_features is not None):
         mend = "pass --ood-features FILE" if len(shape) == 1 else "leave --ood-features out"
@@ -66,17 +60,3 @@ def model_of(run: Path) -> Path:
     folder = (run if run.is_dir() else run.parent) / "retrain"
     both = folder / "purified"
     return both if (both / WEIGHTS).is_file() and not (folder / WEIGHTS).is_file() else folder
-
-
-def _test_scores(file: Path) -> Scores:
-    mend = "train it with labelfix retrain --test TABLE"
-    if not file.is_file():
-        raise InputError("there are no predictions of test rows", mend=mend, file=file)
-    table = pq.read_table(file, columns=["probabilities", "energy"])
-    if json.loads(table.schema.metadata[b"labelfix"])["rows"] != "test":
-        raise InputError("the model was trained without test rows", mend=mend, file=file)
-    flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return {
-        "msp": flat.reshape(len(table), -1).max(1),
-        "energy": -table["energy"].to_numpy(),
-    }

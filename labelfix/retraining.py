@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from labelfix import contract
+from labelfix import contract, predictions
 from labelfix.artifacts import code_fingerprint, digest, fingerprint, versions, write_json
 from labelfix.equations.intervals import wilson_interval
-from labelfix.equations.ood import energy_score
 from labelfix.errors import InputError
 from labelfix.material import Material
 from labelfix.methods.classifiers import predict_logits
@@ -174,7 +169,7 @@ def train_and_test(
         told = ("method", "labels", "seed", "epochs", "settings", "uses")
         card = {name: metrics[name] for name in told} | card_of(material, config.recipe)
         save_model(trained.net, out, card)
-        _write_predictions(out, logits, material, card)
+        predictions.write(out, logits, material, card)
         write_json(out / "metrics.json", metrics)
         checkpoint.unlink(missing_ok=True)
     return Outcome(metrics=metrics, logits=logits)
@@ -259,27 +254,3 @@ def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> dict[s
         "test_accuracy_interval": [low, high],
         "test_rows": len(labels),
     }
-
-
-def _write_predictions(
-    out: Path, logits: torch.Tensor, material: Material, card: dict[str, Any]
-) -> None:
-    """predictions.parquet, aside first; energy is minus the energy score's logsumexp."""
-    names = np.array(material.labels.class_names, dtype=object)
-    seen = material.test or material.train
-    probabilities = logits.softmax(1).numpy()
-    table = pa.table(
-        {
-            "id": pa.array(seen.ids, pa.string()),
-            "label": pa.array(names[seen.labels], pa.string()),
-            "predicted": pa.array(names[probabilities.argmax(1)], pa.string()),
-            "probabilities": pa.FixedSizeListArray.from_arrays(
-                pa.array(probabilities.ravel()), len(names)
-            ),
-            "energy": pa.array(-energy_score(logits).numpy(), pa.float32()),
-        },
-        metadata={"labelfix": json.dumps(card | {"rows": "test" if material.test else "training"})},
-    )
-    aside = out / ".predictions.partial"
-    pq.write_table(table, aside)
-    os.replace(aside, out / "predictions.parquet")
