@@ -10,7 +10,9 @@ is of resident memory above what the process held before its first step, in a pr
 
 The paper states 1.3 times the time and under 1.1 times the memory; both are the goals here.
 
-Measured: not yet.
+Measured in 1.5 minutes on one core of an AMD EPYC that other work kept busy (CPU seconds count):
+601 ms a step, with reliabilities 681 ms: 1.13 times; measured at every step 677 ms. Peak 127 and
+137 MB: 1.08 times.
 """
 
 from __future__ import annotations

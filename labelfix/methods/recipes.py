@@ -154,7 +154,9 @@ def retrain(
     trained = train(build, loop, checkpoint=checkpoint, on_epoch=on_epoch)
     nets = []
     for number, name in enumerate(recipe.nets):
-        net, state = task.make_net(number), trained.modules[name]
+        with torch.random.fork_rng(devices=[]):  # its fresh weights are drawn only to be replaced
+            net = task.make_net(number)
+        state = trained.modules[name]
         net.load_state_dict(
             {key.removeprefix(recipe.prefix): value for key, value in state.items()
              if key.startswith(recipe.prefix)}
