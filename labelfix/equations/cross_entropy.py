@@ -17,12 +17,20 @@ def soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
 
 
 def divergence(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
-    """``KL(q_i || softmax(z_i))`` of each row, ``(B,)`` >= 0; the cross-entropy for a hard label.
+    """``KL(q_i || softmax(z_i))``, ``(B,)`` >= 0; the cross-entropy for a hard label.
 
-    What the methods that rank rows by their loss rank by, so that a label is not taken for wrong
-    only because it is soft.
+    Whether a row's soft label, doubts included, is what the net says too.
     """
     return soft_cross_entropy(logits_BK, soft_BK) + torch.xlogy(soft_BK, soft_BK).sum(-1)
+
+
+def label_loss(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
+    """``-log p_i`` of the best class of ``q_i``, ``(B,)``; the cross-entropy for a hard label.
+
+    Whether a row's best label is right: unlike :func:`divergence`, it is not small for a row of
+    which nobody knows anything.
+    """
+    return -logits_BK.log_softmax(-1).gather(-1, soft_BK.argmax(-1, keepdim=True))[..., 0]
 
 
 def weighted_soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor, weight_B: Tensor) -> Tensor:

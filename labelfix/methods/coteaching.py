@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from labelfix.equations import coteaching
-from labelfix.equations.cross_entropy import divergence
+from labelfix.equations.cross_entropy import label_loss, weighted_soft_cross_entropy
 from labelfix.methods.noise_split import NoiseRate
 from labelfix.methods.task import Clock, Task
 
@@ -66,13 +66,15 @@ class Coteaching:
 
     def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         inputs_B = self.data.source.train_batch(rows, generator)
-        soft_BK, _ = self.data.labels_of(rows)
+        soft_BK, weight_B = self.data.labels_of(rows)
         logits = [self.modules[name](inputs_B).float() for name in ("first", "second")]
-        losses = [divergence(logits_BK, soft_BK) for logits_BK in logits]
-        first, second = (self._choose(loss_B.detach(), logits) for loss_B in losses)
-        loss = losses[0][second].mean() + losses[1][first].mean()
-        share = torch.tensor(len(first) / len(rows))
-        return {"loss": loss, "kept": share}
+        chosen = [self._choose(label_loss(z_BK.detach(), soft_BK), logits) for z_BK in logits]
+        first, second = (
+            weighted_soft_cross_entropy(z_BK[taught], soft_BK[taught], weight_B[taught])
+            for z_BK, taught in zip(logits, reversed(chosen), strict=True)
+        )
+        share = torch.tensor(len(chosen[0]) / len(rows))
+        return {"loss": first + second, "kept": share}
 
     def _choose(self, loss_B: Tensor, logits: list[Tensor]) -> Tensor:
         """The rows that this net's peer is taught."""
