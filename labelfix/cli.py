@@ -235,11 +235,29 @@ def embed(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN40
 
 @main.command()
 @click.argument("run", type=PATH)
-@click.option("--method", default="ce", show_default=True, help="ce: soft-label cross-entropy.")
+@click.option(
+    "--method",
+    default="ce",
+    show_default=True,
+    help="ce, dividemix, elr, coteaching, coteaching+, cdr, hrp, uda, fixmatch or flexmatch.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One of the method's own settings, such as clid=true; may be repeated.",
+)
 @click.option("--test", type=PATH, metavar="TABLE", help="Test rows with right labels.")
 @click.option(
     "--test-features", type=PATH, metavar="FILE", help="Their features, for datasets of features."
 )
+@click.option(
+    "--features",
+    metavar="FILE_OR_COLUMN",
+    help="RUN's features, where RUN does not name them (a labels.parquet of your own).",
+)
+@click.option("--image-column", metavar="NAME", help="RUN's images, likewise.")
 @click.option(
     "--labels",
     default="purified",
@@ -257,6 +275,8 @@ def retrain(
     run: Path,
     test: Path | None,
     test_features: Path | None,
+    features: str | None,
+    image_column: str | None,
     compare: bool,
     out: Path | None,
     as_json: bool,
@@ -264,22 +284,29 @@ def retrain(
 ) -> None:
     """Train a model on RUN, a purify output folder or a labels.parquet.
 
-    Writes weights.safetensors, predictions.parquet and metrics.json.
+    Writes weights.safetensors, predictions.parquet and metrics.json. An interrupted training goes
+    on where it stopped.
 
     \b
     Example:
       labelfix retrain run --test test.csv --compare
+      labelfix retrain run --test test.csv --method dividemix --set clid=true
       labelfix retrain labels.parquet --test test.csv --test-features test.npy
     """
-    from labelfix import material, retraining
+    from labelfix import comparison, material, retraining
 
     terminal = _terminal()
     config = retraining.RetrainConfig(**settings)
     out = out or (run if run.is_dir() else run.parent) / "retrain"
     with TemporaryDirectory(prefix="labelfix-") as scratch:
-        found = material.gather(run, Path(scratch), test=test, test_features=test_features)
+        found = material.gather(
+            run, Path(scratch), features=features, image_column=image_column,
+            test=test, test_features=test_features,
+        )  # fmt: skip
+        for line in found.notices:
+            terminal.say(line)
         if compare:
-            metrics = retraining.compare(found, out, config, report=terminal)
+            metrics = comparison.compare(found, out, config, report=terminal)
         else:
             metrics = retraining.run(found, out, config, report=terminal)
     if as_json:
@@ -330,26 +357,59 @@ def corrupt(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN
 
 @main.command()
 @click.argument("run", type=PATH)
-@click.option(
-    "--truth", required=True, type=PATH, metavar="TABLE", help="The right label of every id."
-)
+@click.option("--truth", type=PATH, metavar="TABLE", help="The right label of every id.")
 @click.option("--label-column", metavar="NAME", help="Its label column.")
 @click.option("--id-column", metavar="NAME", help="Its id column.")
+@click.option("--ood", type=PATH, metavar="TABLE", help="Rows that belong to none of the classes.")
+@click.option(
+    "--ood-features", type=PATH, metavar="FILE", help="Their features, for models of features."
+)
+@click.option(
+    "--model", type=PATH, metavar="DIR", help="The model for --ood.  [default: RUN/retrain]"
+)
 @json_option
-def evaluate(run: Path, truth: Path, as_json: bool, **columns: Any) -> None:  # noqa: ANN401
+def evaluate(
+    run: Path,
+    truth: Path | None,
+    ood: Path | None,
+    ood_features: Path | None,
+    model: Path | None,
+    as_json: bool,
+    **columns: Any,  # noqa: ANN401
+) -> None:
     """Measure how right RUN is, where the truth is known, over the rows that were not checked.
+
+    With --ood: how well a retrained model tells rows that belong to none of the classes from its
+    test rows, by its largest probability (MSP) and by its energy.
 
     \b
     Example:
       labelfix evaluate run --truth right.csv
+      labelfix evaluate run --ood other.csv
     """
     from labelfix import evaluation
 
-    figures = evaluation.evaluate(run, truth, **columns)
+    if truth is None and ood is None:
+        raise click.UsageError("Missing option '--truth' or '--ood'.", click.get_current_context())
+    figures, outside = {}, {}
+    if truth is not None:
+        figures = evaluation.evaluate(run, truth, **columns)
+    if ood is not None:
+        from labelfix import outliers
+
+        outside = outliers.outliers(
+            model or outliers.model_of(run),
+            ood,
+            ood_features=ood_features,
+        )
     if as_json:
-        _print_json(figures)
-    else:
-        _terminal().figures(figures)
+        _print_json(figures | outside)
+        return
+    terminal = _terminal()
+    if figures:
+        terminal.figures("Against the truth, over the rows that were not checked", figures)
+    if outside:
+        terminal.figures("Test rows against rows from outside", outside)
 
 
 @main.command()

@@ -100,7 +100,7 @@ class Terminal:
         measured = "measured" if evidence["audited"] else "self-estimated"
         self.table(title, ("", measured, "95 % interval"), rows)
 
-    def figures(self, figures: Mapping[str, Any]) -> None:
+    def figures(self, title: str, figures: Mapping[str, Any]) -> None:
         """Figures of evaluate."""
         counts = {name: value for name, value in figures.items() if isinstance(value, int)}
         rows = [[name.replace("_", " "), str(value)] for name, value in counts.items()]
@@ -109,7 +109,7 @@ class Terminal:
             [name.replace("_", " "), "-" if value != value else f"{value:.4f}"]
             for name, value in shares.items()
         ]
-        self.table("Against the truth, over the rows that were not checked", ("", "value"), rows)
+        self.table(title, ("", "value"), rows)
 
     def retrained(self, metrics: Mapping[str, Any]) -> None:
         """Test accuracies of one training or of two side by side."""
@@ -120,6 +120,10 @@ class Terminal:
         ]
         title = f"Retrained with {runs[0]['method']}, {runs[0]['epochs']} epochs"
         self.table(title, ("labels", "test accuracy", "95 % interval", "training rows"), rows)
+        for run in runs:
+            self.say(f"{run['labels']} labels: {run['method']} reads {', '.join(run['uses'])}")
+        if "verdict" in metrics:
+            self.result(f"verdict: {metrics['verdict']['words']}")
 
     def demo(self, outcome: Mapping[str, Any]) -> None:
         """The tour's two results."""

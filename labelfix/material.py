@@ -14,13 +14,8 @@ from torch import nn
 from labelfix import contract, inputs
 from labelfix.errors import InputError
 from labelfix.methods import backbones
-from labelfix.methods.sources import (
-    FeatureClassifier,
-    FeatureSource,
-    ImageClassifier,
-    ImageSource,
-    Source,
-)
+from labelfix.methods.classifiers import FeatureClassifier, ImageClassifier
+from labelfix.methods.sources import FeatureSource, ImageSource, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +38,15 @@ class Samples:
     def source(self) -> Source:
         return ImageSource(self.values) if self.values.ndim == 4 else FeatureSource(self.values)
 
+    def part(self, rows: NDArray[np.integer]) -> Samples:
+        """Some of the rows, in memory."""
+        return Samples(
+            ids=self.ids[rows],
+            values=np.asarray(self.values[rows]),
+            keys=self.keys[rows],
+            labels=self.labels[rows],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
@@ -53,6 +57,7 @@ class Material:
         train: its rows.
         test: labelled rows to be tested on, or None.
         backbone, weights: for images, the net and where its weights start.
+        notices: what was found out on the way, one line each.
     """
 
     labels: contract.Labels
@@ -60,6 +65,12 @@ class Material:
     test: Samples | None
     backbone: str
     weights: str
+    notices: tuple[str, ...] = ()
+
+    @property
+    def start(self) -> str:
+        """Where the weights start, without paths: random, pretrained (by timm) or a file."""
+        return self.weights if self.weights in ("random", "pretrained") else "file"
 
     @property
     def pixels(self) -> int | None:
@@ -75,7 +86,7 @@ class Material:
         return np.isin(self.train.keys, self.test.keys)
 
     def net_maker(self, seed: int) -> partial[nn.Module]:
-        """A picklable maker of the untrained net."""
+        """A picklable maker of untrained nets, called with 0, 1, ..."""
         return partial(
             make_net,
             seed=seed,
@@ -87,12 +98,12 @@ class Material:
 
 
 def make_net(
-    *, seed: int, classes: int, backbone: str, weights: str, like: NDArray[Any]
+    number: int, *, seed: int, classes: int, backbone: str, weights: str, like: NDArray[Any]
 ) -> nn.Module:
-    """The untrained net for images or features like these."""
+    """An untrained net for images or features like these; ``number`` tells several apart."""
     if like.ndim == 2:
-        return FeatureClassifier(like, classes)
-    body = backbones.build(backbone, max(like.shape[1:3]), weights=weights, seed=seed)
+        return FeatureClassifier.on(like, classes)
+    body = backbones.build(backbone, max(like.shape[1:3]), weights=weights, seed=seed + number)
     return ImageClassifier(body, classes)
 
 
@@ -100,6 +111,8 @@ def gather(
     run: Path,
     scratch: Path,
     *,
+    features: str | None = None,
+    image_column: str | None = None,
     test: Path | None = None,
     test_features: Path | None = None,
 ) -> Material:
@@ -108,6 +121,8 @@ def gather(
     Args:
         run: a purify output folder, or a labels.parquet.
         scratch: a folder for decoded images.
+        features, image_column: of RUN's rows, where RUN itself does not say (a labels.parquet that
+            someone else wrote): as for purify.
         test: a table of test rows with right labels.
         test_features: their features, where DATA's rows came as features.
 
@@ -117,21 +132,48 @@ def gather(
     labels = contract.read(run)
     folder = run if run.is_dir() else None
     source = labels.metadata.get("source", {})
-    settings = labels.metadata.get("settings", {})
+    if features or image_column:
+        source = {"features": features, "image_column": image_column}
     pixels = folder / "stages" / "images" / "pixels.npy" if folder else None
     if pixels is not None and pixels.exists() and not source.get("features"):
         train = _decoded(labels, pixels)
     else:
         file = run / "labels.parquet" if folder else run
         train = _read(file, labels, source, scratch)
-    weights = folder / "stages" / "pretrain" / "weights.safetensors" if folder else None
+    settings = labels.metadata.get("settings", {}) if train.values.ndim == 4 else {}
+    backbone, weights, notices = _start(settings, folder, train.values.shape)
     return Material(
         labels=labels,
         train=train,
         test=_test(test, test_features, labels, train, scratch),
-        backbone=settings.get("backbone") or "smallconv",
-        weights=str(weights) if weights and weights.exists() else "random",
+        backbone=backbone,
+        weights=weights,
+        notices=notices,
     )
+
+
+def _start(
+    settings: dict[str, Any], folder: Path | None, shape: tuple[int, ...]
+) -> tuple[str, str, tuple[str, ...]]:
+    """The backbone that purify used, where its weights start, and what to say about it.
+
+    The weights that lie in the folder's stages may be another run's: they count only where these
+    labels were made with pretraining, and fit this backbone.
+    """
+    backbone = settings.get("backbone") or "smallconv"
+    wanted = settings.get("weights") or "random"
+    if wanted == "pretrained":
+        return backbone, wanted, ()
+    file = Path(wanted) if wanted != "random" else None
+    if file is None and folder is not None and settings.get("pretrain", "none") != "none":
+        file = folder / "stages" / "pretrain" / "weights.safetensors"
+    if file is None:
+        return backbone, "random", ()
+    try:
+        backbones.build(backbone, max(shape[1:3]), weights=file)
+    except InputError as error:
+        return backbone, "random", (f"training starts from random weights: {error}",)
+    return backbone, str(file), ()
 
 
 def _decoded(labels: contract.Labels, pixels: Path) -> Samples:
@@ -182,13 +224,26 @@ def _test(
             file=test,
         )
     table = inputs.read_labelled(test, like=labels.class_names, features=features)
-    images = train.values.ndim == 4
-    samples = _samples(table, scratch / "test.npy", train.values.shape[1:3] if images else None)
-    if samples.values.shape[1:] != train.values.shape[1:]:
+    return samples_like(table, train.values.shape[1:], scratch / "test.npy", features or test)
+
+
+def samples_like(
+    table: inputs.Labelled, shape: tuple[int, ...], scratch: Path, file: Path
+) -> Samples:
+    """Samples as the net knows them: images are scaled to its size, features must be as wide.
+
+    Args:
+        table: the rows.
+        shape: of one sample that the net knows: (H, W, 3), or (D,).
+        scratch: a file for decoded images.
+        file: to blame.
+    """
+    size = (shape[0], shape[1]) if len(shape) == 3 else None
+    samples = _samples(table, scratch, size)
+    if samples.values.shape[1:] != shape:
         raise InputError(
-            f"has features of width {samples.values.shape[1]}, the dataset's are "
-            f"{train.values.shape[1]} wide",
+            f"has features of width {samples.values.shape[1]}, the dataset's are {shape[0]} wide",
             mend="make both in the same way",
-            file=features or test,
+            file=file,
         )
     return samples

@@ -184,7 +184,7 @@ def learns_from_images(config: PurifyConfig) -> bool:
 
 def _image_net(*, images: Images, classes: int, seed: int) -> nn.Module:
     from labelfix.methods import backbones
-    from labelfix.methods.sources import ImageClassifier
+    from labelfix.methods.classifiers import ImageClassifier
 
     side = max(images.pixels.shape[1:3])
     body = backbones.build(images.backbone, side, weights=images.weights, seed=seed)

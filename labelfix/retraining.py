@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from labelfix import contract
-from labelfix.artifacts import versions, write_json
+from labelfix import contract, predictions
+from labelfix.artifacts import code_fingerprint, digest, fingerprint, versions, write_json
 from labelfix.equations.intervals import wilson_interval
 from labelfix.errors import InputError
 from labelfix.material import Material
-from labelfix.methods.cross_entropy import Targets, default_epochs, retrain
-from labelfix.methods.devices import pick_device
-from labelfix.methods.sources import predict_probabilities
+from labelfix.methods.classifiers import predict_logits
+from labelfix.methods.devices import is_first_node, pick_device
+from labelfix.methods.recipes import (
+    RECIPES,
+    Recipe,
+    batch_size,
+    default_epochs,
+    retrain,
+    settings_of,
+)
+from labelfix.methods.retrain_task import Targets, Task
 from labelfix.methods.training import EpochReport, LoopConfig
-from labelfix.methods.weights import save_weights
+from labelfix.model import card_of, save_model
 from labelfix.progress import SILENT, Reporter
 from labelfix.run import require_settings
 
-METHODS = ("ce",)
+METHODS = tuple(RECIPES)
 LABELS = ("purified", "given")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainConfig:
-    """Settings of a retraining.
+    """Settings of a retraining; ``changes`` are ``name=value`` of the method's own settings.
 
     Raises:
         InputError: a value is out of range.
@@ -48,20 +52,46 @@ class RetrainConfig:
     devices: int = 1
     num_nodes: int = 1
     precision: str = "auto"
+    changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_settings(self, method=METHODS, labels=LABELS)
+        settings_of(self.method, self.changes)
 
-    def loop(self, epochs: int) -> LoopConfig:
+    @property
+    def recipe(self) -> Recipe:
+        return RECIPES[self.method]
+
+    @property
+    def method_settings(self) -> Any:  # noqa: ANN401  (each method has its own dataclass)
+        return settings_of(self.method, self.changes)
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The columns of labels.parquet that this training reads."""
+        return self.recipe.uses if self.labels == "purified" else self.recipe.uses_given
+
+    def loop(self, epochs: int, rows: int) -> LoopConfig:
         return LoopConfig(
             epochs=epochs,
-            batch_size=128,
+            batch_size=batch_size(rows),
             seed=self.seed,
             device=self.device,
             devices=self.devices,
             num_nodes=self.num_nodes,
             precision=self.precision,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a training left: metrics.json, and the logits ``(T, K)`` of the rows it was tested on.
+
+    Without test rows these are the training rows' logits.
+    """
+
+    metrics: dict[str, Any]
+    logits: torch.Tensor
 
 
 def run(
@@ -71,7 +101,8 @@ def run(
 
     Args:
         material: from :func:`labelfix.material.gather`.
-        out: the folder for weights.safetensors, predictions.parquet and metrics.json.
+        out: the folder for weights.safetensors, predictions.parquet and metrics.json. An
+            interrupted training left its checkpoint there: the same call goes on from it.
         config: settings.
         report: where progress goes.
 
@@ -82,132 +113,144 @@ def run(
         InputError: no row is left to train on, or the folder cannot be written.
         DegenerateLearningError: the loss is no longer finite.
     """
+    return train_and_test(material, out, config, report=report).metrics
+
+
+def train_and_test(
+    material: Material, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+) -> Outcome:
+    """:func:`run`, with the logits too."""
     started = time.monotonic()
     shared = material.in_test
     if shared.any():
         report.say(f"{shared.sum()} rows stand in the test table too and are left out of training")
-    targets = targets_of(material.labels, config.labels, shared)
-    out.mkdir(parents=True, exist_ok=True)
-    device = pick_device(config.device)
-    rows = int((targets.weights > 0).sum())
-    epochs = config.epochs or default_epochs(rows, material.pixels, device)
-    with report.task(
-        f"retrain ({config.method}, {config.labels} labels, {epochs} epochs)"
-    ) as advance:
+    targets = targets_of(material.labels, config.labels, shared, config.uses)
+    rows, device = int(targets.labelled.sum()), pick_device(config.device)
+    loop = config.loop(config.epochs or default_epochs(rows, material.pixels, device), rows)
+    task = Task(
+        make_net=material.net_maker(config.seed), source=material.train.source, targets=targets,
+        images=material.pixels is not None, epochs=loop.epochs, batch_size=loop.batch_size,
+        seed=config.seed,
+    )  # fmt: skip
+    checkpoint = _checkpoint(out, material, task, config)
+    title = f"retrain ({config.method}, {config.labels} labels, {loop.epochs} epochs)"
+    with report.task(title) as advance:
 
         def tell(epoch: EpochReport) -> None:
             remark = f"loss {epoch.metrics['loss']:.3f}" if "loss" in epoch.metrics else ""
             advance(epoch.epoch, epoch.epochs, remark)
 
-        net = retrain(
-            material.net_maker(config.seed),
-            material.train.source,
-            targets,
-            images=material.pixels is not None,
-            loop=config.loop(epochs),
+        trained = retrain(
+            config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
             on_epoch=tell,
-        )
+        )  # fmt: skip
     seen = material.test or material.train
-    predicted_NK = predict_probabilities(net, seen.source, device)
+    logits = predict_logits(trained.net.to(device), seen.source.to(device))
+    remarks = [*config.recipe.remarks(trained.history), *_collapse(logits)]
+    for line in remarks:
+        report.say(line)
     metrics = {
         "method": config.method,
         "labels": config.labels,
         "test_accuracy": None,
-        **(_tested(predicted_NK, seen.labels) if material.test else {}),
-        "uses": uses(config.labels),
+        **(_tested(logits.argmax(1).numpy(), seen.labels) if material.test else {}),
+        "uses": list(config.uses),
+        "settings": asdict(config.method_settings),
         "trained_rows": rows,
         "left_out_as_test_rows": int(shared.sum()),
-        "epochs": epochs,
+        "epochs": loop.epochs,
         "seed": config.seed,
+        "last_epoch": trained.history[-1].metrics,
+        "remarks": remarks,
         "seconds": round(time.monotonic() - started, 3),
         "versions": versions(),
     }
-    _write(out, net, predicted_NK, material, metrics)
-    return metrics
+    if is_first_node():
+        told = ("method", "labels", "seed", "epochs", "settings", "uses")
+        card = {name: metrics[name] for name in told} | card_of(material, config.recipe)
+        save_model(trained.net, out, card)
+        predictions.write(out, logits, material, card)
+        write_json(out / "metrics.json", metrics)
+        checkpoint.unlink(missing_ok=True)
+    return Outcome(metrics=metrics, logits=logits)
 
 
-def compare(
-    material: Material, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
-) -> dict[str, Any]:
-    """The same recipe on the given and on the purified labels, side by side.
-
-    Returns:
-        The metrics of the purified labels, and both under ``given`` and ``purified``; as in
-        compare.json. Each training writes its files into a folder of its name.
-
-    Raises:
-        InputError: there is no test table, or as :func:`run`.
-    """
-    if material.test is None:
-        raise InputError("--compare has nothing to compare on", mend="pass --test TABLE")
-    found = {
-        labels: run(material, out / labels, replace(config, labels=labels), report=report)
-        for labels in ("given", "purified")
-    }
-    metrics = found["purified"] | found
-    write_json(out / "compare.json", metrics)
-    return metrics
-
-
-def uses(labels: str) -> list[str]:
-    """The columns of labels.parquet that plain retraining reads."""
-    return ["soft_label", "weight"] if labels == "purified" else ["given_label"]
-
-
-def targets_of(labels: contract.Labels, which: str, left_out: NDArray[np.bool_]) -> Targets:
+def targets_of(
+    labels: contract.Labels,
+    which: str,
+    left_out: NDArray[np.bool_],
+    uses: tuple[str, ...] = ("soft_label", "weight"),
+) -> Targets:
     """What to train on: soft labels with their weights, or the given labels as they came.
+
+    Args:
+        labels: the corrected dataset.
+        which: "purified" or "given"; with given labels nothing that purify said is read, but for
+            the checked rows where ``uses`` names them.
+        left_out: ``(N,)``, rows that may not be looked at.
+        uses: the columns that the method reads.
 
     Raises:
         InputError: no row is left.
     """
+    checked = (labels.decision == contract.DECISIONS.index("checked")) & ("decision" in uses)
     if which == "purified":
-        soft, weights = labels.soft_label, labels.weight.copy()
+        soft, weights = labels.soft_label, labels.weight
     else:
         soft = np.eye(len(labels.class_names), dtype=np.float32)[labels.given.clip(0)]
         weights = (labels.given >= 0).astype(np.float32)
-    weights[left_out] = 0
-    if not (weights > 0).any():
+    if not (weights[~left_out] > 0).any():
         raise InputError(
             "no row is left to train on", mend="check --labels and the overlap with the test table"
         )
-    return Targets(soft_labels=soft, weights=weights)
+    return Targets(
+        soft_labels=soft,
+        weights=np.where(left_out, np.float32(0), weights),
+        usable=~left_out,
+        right=np.where(checked, labels.label, -1).astype(np.int32),
+        label_reliability=labels.label_reliability if "label_reliability" in uses else None,
+        pseudo_reliability=labels.pseudo_reliability if "pseudo_reliability" in uses else None,
+    )
 
 
-def _tested(predicted_TK: NDArray[np.float32], labels: NDArray[np.int32]) -> dict[str, Any]:
-    hits = int((predicted_TK.argmax(1) == labels).sum())
+def _checkpoint(out: Path, material: Material, task: Task, config: RetrainConfig) -> Path:
+    """Where this very training keeps its state; those of others are removed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    targets = {
+        name: digest(value) for name, value in vars(task.targets).items() if value is not None
+    }
+    key = fingerprint(
+        config=asdict(config), epochs=task.epochs, targets=targets, code=code_fingerprint(),
+        rows=digest(material.train.keys), backbone=material.backbone, weights=material.weights,
+    )  # fmt: skip
+    own = out / f"checkpoint-{key[:12]}.pt"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for other in out.glob("checkpoint-*.pt"):
+            if other != own:
+                other.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})", mend="give --out another folder", file=out
+        ) from error
+    return own
+
+
+def _collapse(logits: torch.Tensor) -> list[str]:
+    classes = len(logits.argmax(1).unique())
+    if classes > 1 or len(logits) < 2 * logits.shape[1]:
+        return []
+    return [f"every row is predicted as one of the {logits.shape[1]} classes: nothing was learned"]
+
+
+def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> dict[str, Any]:
+    hits = int((predicted == labels).sum())
     low, high = wilson_interval(hits, len(labels))
     return {
         "test_accuracy": hits / len(labels),
         "test_accuracy_interval": [low, high],
         "test_rows": len(labels),
     }
-
-
-def _write(
-    out: Path,
-    net: nn.Module,
-    predicted_NK: NDArray[np.float32],
-    material: Material,
-    metrics: dict[str, Any],
-) -> None:
-    """Weights, predictions and metrics; each file aside first, then renamed."""
-    names = np.array(material.labels.class_names, dtype=object)
-    seen = material.test or material.train
-    card = {name: metrics[name] for name in ("method", "labels", "seed", "epochs")}
-    card |= {"class_names": list(names), "backbone": material.backbone if material.pixels else None}
-    save_weights(net, out / "weights.safetensors", metadata={"labelfix": json.dumps(card)})
-    table = pa.table(
-        {
-            "id": pa.array(seen.ids, pa.string()),
-            "label": pa.array(names[seen.labels], pa.string()),
-            "predicted": pa.array(names[predicted_NK.argmax(1)], pa.string()),
-            "probabilities": pa.FixedSizeListArray.from_arrays(
-                pa.array(predicted_NK.ravel()), len(names)
-            ),
-        },
-        metadata={"labelfix": json.dumps(card | {"rows": "test" if material.test else "training"})},
-    )
-    aside = out / ".predictions.partial"
-    pq.write_table(table, aside)
-    os.replace(aside, out / "predictions.parquet")
-    write_json(out / "metrics.json", metrics)

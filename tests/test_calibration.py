@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labelfix.equations.calibration import expected_calibration_error, fit_temperature
-from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
+from labelfix.equations.cross_entropy import divergence, label_loss, weighted_soft_cross_entropy
 
 
 @pytest.mark.parametrize("truth", [0.3, 1.0, 2.5, 7.0])
@@ -74,3 +74,15 @@ def test_weighted_soft_cross_entropy_by_hand_and_gradient():
     assert torch.autograd.gradcheck(
         lambda z: weighted_soft_cross_entropy(z, soft, weight), (logits,)
     )
+
+
+def test_the_loss_of_a_soft_label_is_that_of_its_best_class():
+    logits = torch.tensor([[0.2, 0.3, 0.5], [0.7, 0.2, 0.1]]).log()
+    soft = torch.tensor([[0.1, 0.5, 0.4], [0.9, 0.1, 0.0]])
+    assert divergence(logits, soft).tolist() == pytest.approx(
+        [
+            0.1 * math.log(0.1 / 0.2) + 0.5 * math.log(0.5 / 0.3) + 0.4 * math.log(0.4 / 0.5),
+            0.9 * math.log(0.9 / 0.7) + 0.1 * math.log(0.1 / 0.2),
+        ]
+    )
+    assert label_loss(logits, soft).tolist() == pytest.approx([-math.log(0.3), -math.log(0.7)])

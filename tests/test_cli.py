@@ -212,7 +212,15 @@ def test_retrain(purified, labelfix, tmp_path):
     done = labelfix(*words, "--compare", "--out", tmp_path / "both")
     assert done.status == 0
     assert "Retrained with ce, 2 epochs" in done.out
+    assert "verdict: " in done.out
     assert (tmp_path / "both" / "compare.json").exists()
+    words = (
+        "evaluate", run, "--ood", tmp_path / "test.csv", "--ood-features", tmp_path / "test.npy",
+    )  # fmt: skip
+    figures = json.loads(labelfix(*words, "--json").out)
+    assert figures["msp_auroc"] == pytest.approx(0.5, abs=1e-6)  # the test rows themselves
+    assert figures["energy_fpr95"] == pytest.approx(0.95, abs=0.01)
+    assert "energy auroc" in labelfix(*words, "--model", run / "retrain").out
 
 
 def test_corrupt(feature_files, labelfix):
@@ -271,7 +279,9 @@ MISTAKES = {
     "retrain nothing --epochs 0": "--epochs is 0",
     "retrain nothing --seed -1": "--seed is -1",
     "evaluate nothing --truth DATA": "there is no such file",
-    "evaluate nothing": "Missing option '--truth'",
+    "evaluate nothing": "Missing option '--truth' or '--ood'",
+    "evaluate nothing --ood DATA": "there is no trained model; run labelfix retrain",
+    "retrain nothing --set magic=1": "ce has no setting 'magic'",
     "corrupt DATA --noise white --rate 0.1": "--noise is 'white'",
     "corrupt DATA --noise symmetric": "Missing option '--rate'",
     "corrupt DATA --noise symmetric --rate 2": "--rate is 2.0",

@@ -238,7 +238,7 @@ def replaced(name, values):
 
 
 FOREIGN = {
-    "has no column 'weight'": lambda t: t.drop_columns(["weight"]),
+    "has no column 'label'": lambda t: t.drop_columns(["label"]),
     "row 2, column 'label': 'cow' is none of ant, bee, cat": replaced(
         "label", pa.array(["ant", "cow", "bee", "cat", "ant", "ant"])
     ),
@@ -284,6 +284,39 @@ def test_plain_columns_of_the_right_meaning_are_read(path):
     assert np.allclose(contract.read(path).soft_label, SOFT)
 
 
+def test_a_file_by_hand_needs_id_and_label_only(path):
+    pd.DataFrame({"id": [7, 8, 9], "label": ["bee", "ant", "bee"], "note": 1}).to_parquet(path)
+    found = contract.read(path)
+    assert found.ids.tolist() == ["7", "8", "9"]
+    assert found.class_names == ("ant", "bee")
+    assert found.label.tolist() == [1, 0, 1]
+    assert found.given.tolist() == [-1, -1, -1]
+    assert found.decision.tolist() == [0, 0, 0]
+    assert found.soft_label.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert found.weight.tolist() == [1, 1, 1]
+    assert sorted(found.review_rank.tolist()) == [1, 2, 3]
+    assert found.clid is None
+
+
+def test_what_a_file_by_hand_leaves_out_follows_from_what_it_has(path):
+    soft = [[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]
+    frame = pd.DataFrame({"id": list("abc"), "label": ["no", "yes", "no"], "soft_label": soft})
+    frame.assign(given_label=["no", "no", None]).to_parquet(path)
+    found = contract.read(path)
+    assert found.weight.tolist() == pytest.approx([0.8, 0.6, 0], abs=1e-6)
+    assert [contract.DECISIONS[code] for code in found.decision] == ["keep", "correct", "fill"]
+    assert found.review_rank.tolist() == [3, 2, 1]
+    frame.assign(label=["yes", "no", "yes"]).to_parquet(path)
+    with pytest.raises(InputError, match="classes seem to stand in another order; sort them by"):
+        contract.read(path)
+    frame.assign(label="yes").to_parquet(path)
+    with pytest.raises(InputError, match="names 1 classes; give labels of two or more"):
+        contract.read(path)
+    frame.assign(weight=[1.0, 2.0, 0.0]).to_parquet(path)
+    with pytest.raises(InputError, match="row 2, column 'weight': breaks the contract"):
+        contract.read(path)
+
+
 def test_files_that_are_none_of_ours(path, tmp_path):
     with pytest.raises(InputError, match="there is no such file"):
         contract.read(path)
@@ -291,7 +324,7 @@ def test_files_that_are_none_of_ours(path, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         contract.read(path)
     pq.write_table(pa.table({"id": ["a"]}), path)
-    with pytest.raises(InputError, match="carries no labelfix metadata"):
+    with pytest.raises(InputError, match="has no column 'label'"):
         contract.read(path)
     for text in ("{", "{}", "[]", '{"schema_version": 1}'):
         pq.write_table(pa.table({"id": ["a"]}).replace_schema_metadata({"labelfix": text}), path)

@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors import safe_open
 
-from labelfix import contract, inputs, material, retraining, stages
+from labelfix import comparison, contract, inputs, material, retraining, stages
 from labelfix.errors import InputError
 from labelfix.retraining import RetrainConfig
 from labelfix.run import PurifyConfig
@@ -67,9 +69,11 @@ def test_compare_on_features(features_run, tmp_path):
     found = gather(
         run, tmp_path, test=files.folder / "test.csv", test_features=files.folder / "test.npy"
     )
-    metrics = retraining.compare(found, tmp_path / "out", config())
+    metrics = comparison.compare(found, tmp_path / "out", config())
     given, purified = metrics["given"], metrics["purified"]
     assert purified["test_accuracy"] == metrics["test_accuracy"] > 0.8
+    assert metrics["verdict"]["better"] in ("purified", "undecided")
+    assert metrics["verdict"]["tested_on"] == "test table"
     assert given["uses"] == ["given_label"]
     assert purified["uses"] == ["soft_label", "weight"]
     assert given["trained_rows"] == 200
@@ -122,8 +126,40 @@ def test_without_a_test_table_the_training_rows_are_predicted(features_run, tmp_
     table = pq.read_table(tmp_path / "out" / "predictions.parquet")
     assert len(table) == 200
     assert json.loads(table.schema.metadata[b"labelfix"])["rows"] == "training"
-    with pytest.raises(InputError, match="--compare has nothing to compare on; pass --test"):
-        retraining.compare(gather(run, tmp_path), tmp_path / "out", config())
+
+
+def test_compare_without_a_test_table_holds_checked_rows_out(features_run, tmp_path):
+    _, run = features_run
+    found, listener = gather(run, tmp_path), Lines()
+    checked = np.flatnonzero(found.labels.decision == contract.DECISIONS.index("checked"))
+    metrics = comparison.compare(found, tmp_path / "out", config(epochs=2), report=listener)
+    assert metrics["verdict"]["tested_on"] == "held-out checked rows"
+    assert metrics["purified"]["test_rows"] == pytest.approx(len(checked) / 2, abs=2)
+    assert metrics["purified"]["left_out_as_test_rows"] == metrics["purified"]["test_rows"]
+    assert "checked rows are held out of both trainings" in listener.lines[0]
+    tested = pq.read_table(tmp_path / "out" / "given" / "predictions.parquet")["id"].to_pylist()
+    assert set(tested) <= set(found.labels.ids[checked])
+    few = replace(found.labels, decision=np.zeros(200, dtype=np.int8))
+    with pytest.raises(InputError, match=r"nothing to compare on .0 checked rows.; pass --test"):
+        comparison.compare(replace(found, labels=few), tmp_path / "out", config())
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "better"), [(30, 2, "purified"), (2, 30, "given"), (5, 4, "undecided")]
+)
+def test_the_verdict_counts_the_rows_where_both_nets_differ(won, lost, better):
+    labels = np.zeros(100, dtype=np.int32)
+    right, wrong = [1.0, 0.0], [0.0, 1.0]
+    given = torch.tensor([right] * lost + [wrong] * won + [right] * (100 - won - lost))
+    purified = torch.tensor([wrong] * lost + [right] * (100 - lost))
+    outcomes = [retraining.Outcome(metrics={}, logits=logits) for logits in (given, purified)]
+    verdict = comparison.judge(*outcomes, labels)
+    assert verdict["better"] == better
+    assert verdict["difference"] == pytest.approx((won - lost) / 100)
+    low, high = verdict["interval"]
+    assert low < (won - lost) / 100 < high
+    assert (verdict["p_value"] < 0.05) == (better != "undecided")
+    assert comparison.WORDS[better] in verdict["words"]
 
 
 def test_rows_of_the_test_table_are_left_out(features_run, tmp_path):
@@ -155,6 +191,93 @@ def test_a_labels_file_alone_finds_its_features(features_run, tmp_path):
     files.features.unlink()
     with pytest.raises(InputError):
         gather(alone, tmp_path)
+
+
+def by_hand(files, path, **columns):
+    """A labels.parquet as someone writes it with pandas, with its features as a column."""
+    frame = pd.read_csv(files.truth)[:200].astype(str)
+    frame["vector"] = list(np.load(files.features))
+    frame.assign(**columns).to_parquet(path)
+    return path
+
+
+def test_a_file_written_by_hand_with_the_required_columns_alone(features_run, tmp_path):
+    files, _ = features_run
+    file = by_hand(files, tmp_path / "mine.parquet")
+    test = {"test": files.folder / "test.csv", "test_features": files.folder / "test.npy"}
+    found = gather(file, tmp_path, features="vector", **test)
+    assert found.labels.weight.tolist() == [1] * 200
+    metrics = retraining.run(found, tmp_path / "out", config())
+    assert metrics["test_accuracy"] > 0.9
+    with pytest.raises(InputError, match="no row is left to train on"):
+        retraining.run(found, tmp_path / "out", config(labels="given"))
+    with pytest.raises(InputError, match="has no image column and no features were given"):
+        gather(file, tmp_path, **test)
+    np.save(tmp_path / "mine.npy", np.load(files.features))
+    again = gather(file, tmp_path, features=str(tmp_path / "mine.npy"), **test)
+    assert np.array_equal(again.train.values, found.train.values)
+
+
+def test_a_run_goes_on_from_its_checkpoint_and_removes_others(features_run, tmp_path, monkeypatch):
+    _, run = features_run
+    found, out = gather(run, tmp_path), tmp_path / "out"
+    monkeypatch.setattr(
+        retraining.RetrainConfig, "loop", lambda self, epochs, rows: every_step(epochs)
+    )
+    whole = retraining.run(found, tmp_path / "whole", config(method="elr", epochs=3))
+    (out / "checkpoint-of-another.pt").parent.mkdir()
+    (out / "checkpoint-of-another.pt").write_bytes(b"another")
+    epochs = []
+
+    class Stop:
+        def say(self, line):
+            pass
+
+        def task(self, name):
+            from contextlib import nullcontext
+
+            def advance(done, total, remark):
+                epochs.append(done)
+                if done == 2 and len(epochs) == 3:
+                    raise KeyboardInterrupt
+
+            return nullcontext(advance)
+
+    with pytest.raises(KeyboardInterrupt):
+        retraining.run(found, out, config(method="elr", epochs=3), report=Stop())
+    assert [file.name[:11] for file in out.iterdir()] == ["checkpoint-"]
+    metrics = retraining.run(found, out, config(method="elr", epochs=3), report=Stop())
+    assert epochs == [0, 1, 2, 2, 3]
+    assert sorted(file.suffix for file in out.iterdir()) == [".json", ".parquet", ".safetensors"]
+    assert metrics["last_epoch"] == whole["last_epoch"]
+    assert (out / "predictions.parquet").read_bytes() == (
+        tmp_path / "whole" / "predictions.parquet"
+    ).read_bytes()
+
+
+def every_step(epochs):
+    from labelfix.methods.training import LoopConfig
+
+    return LoopConfig(epochs=epochs, batch_size=25, device="cpu", checkpoint_seconds=0)
+
+
+def test_a_trained_net_is_made_again_from_its_card(features_run, images_run, tmp_path):
+    from labelfix.methods.classifiers import predict_logits
+    from labelfix.model import load_model
+
+    for (_, run), method in ((features_run, "ce"), (images_run, "coteaching")):
+        found, out = gather(run, tmp_path), tmp_path / method
+        retraining.run(found, out, config(method=method, epochs=1))
+        net, card = load_model(out)
+        assert card["method"] == method
+        assert card["class_names"] == ["ant", "bee", "cat"]
+        assert card["data"]["rows"] == len(found.labels)
+        frame = pd.read_parquet(out / "predictions.parquet")
+        logits = predict_logits(net, found.train.source)
+        assert np.allclose(logits.softmax(1), np.stack(list(frame["probabilities"])), atol=1e-6)
+        assert np.allclose(-logits.logsumexp(1), frame["energy"], atol=1e-5)
+    with pytest.raises(InputError, match="there is no trained model"):
+        load_model(tmp_path / "nothing")
 
 
 def test_errors_on_features(features_run, tmp_path):
@@ -194,7 +317,14 @@ def test_targets_by_hand():
     given = retraining.targets_of(labels, "given", none)
     assert given.weights.tolist() == [1, 0, 1]
     assert given.soft_labels[[0, 2]].tolist() == [[1, 0], [0, 1]]
+    assert (purified.right, given.right)[0].tolist() == given.right.tolist() == [-1, -1, -1]
+    checked = replace(labels, decision=np.array([4, 3, 0], dtype=np.int8))
+    clean = retraining.targets_of(checked, "given", none, ("given_label", "decision"))
+    assert clean.right.tolist() == [1, -1, -1]
+    assert retraining.targets_of(checked, "given", none).right.tolist() == [-1, -1, -1]
     hidden = retraining.targets_of(labels, "purified", np.array([True, False, False]))
+    assert hidden.usable.tolist() == [False, True, True]
+    assert hidden.labelled.tolist() == [False, True, False]
     assert hidden.weights.tolist() == pytest.approx([0, 0.8, 0])
     assert labels.weight[0] == np.float32(0.6)
     with pytest.raises(InputError, match="no row is left to train on"):
@@ -204,7 +334,11 @@ def test_targets_by_hand():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, "--method is 'magic'; use one of ce"),
+        ({"method": "magic"}, "--method is 'magic'; use one of ce, dividemix, elr"),
+        ({"changes": ("clid=perhaps",)}, "--set clid=perhaps: 'perhaps' is neither true nor"),
+        ({"changes": ("magic=1",)}, "ce has no setting 'magic'; --set one of clid"),
+        ({"method": "hrp", "changes": ("low=x",)}, "--set low=x: could not .*; use a value like"),
+        ({"method": "hrp", "changes": ("mixup=odd",)}, "mixup must be one of asymmetric"),
         ({"labels": "true"}, "--labels is 'true'"),
         ({"epochs": 0}, "--epochs is 0"),
         ({"seed": -1}, "--seed is -1"),
@@ -225,12 +359,62 @@ def test_images(images_run, tmp_path):
     found = gather(run, tmp_path, test=folder / "test.csv")
     assert found.pixels == 8
     assert found.backbone == "smallconv"
-    metrics = retraining.compare(found, tmp_path / "out", config(epochs=2))
+    metrics = comparison.compare(found, tmp_path / "out", config(epochs=2))
     assert metrics["purified"]["test_rows"] == 12
     assert 0 <= metrics["given"]["test_accuracy"] <= 1
     with safe_open(tmp_path / "out" / "purified" / "weights.safetensors", "np") as weights:
         assert any(name.startswith("backbone.") for name in weights.keys())  # noqa: SIM118
         assert json.loads(weights.metadata()["labelfix"])["backbone"] == "smallconv"
+
+
+def test_weights_of_another_backbone_are_not_started_from(image_files, tmp_path):
+    """Pretrained again as a single stage with another net, the folder's weights do not fit."""
+    from labelfix import image_stages
+
+    folder, run = image_files(), tmp_path / "run"
+    dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
+    settings = {"epochs": 1, "device": "cpu", "method": "dmlp"}
+    stages.purify(dataset, run, PurifyConfig(backbone="smallconv", **settings))
+    weights = run / "stages" / "pretrain" / "weights.safetensors"
+    assert gather(run, tmp_path).weights == str(weights)
+    image_stages.pretrain_only(dataset, run, PurifyConfig(backbone="resnet10t", **settings))
+    found = gather(run, tmp_path)
+    assert found.backbone == "smallconv"
+    assert found.weights == "random"
+    assert "training starts from random weights" in found.notices[0]
+    assert "the weights do not fit the backbone" in found.notices[0]
+    dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
+    plain = PurifyConfig(backbone="resnet10t", pretrain="none", **settings)
+    stages.purify(dataset, run, plain)
+    found = gather(run, tmp_path)
+    assert (found.backbone, found.weights, found.notices) == ("resnet10t", "random", ())
+
+
+def test_images_from_outside_are_told_from_test_images(images_run, tmp_path):
+    from labelfix.outliers import model_of, outliers
+
+    folder, run = images_run
+    found = gather(run, tmp_path, test=folder / "test.csv")
+    comparison.compare(found, run / "retrain", config(epochs=6))
+    assert model_of(run) == model_of(run / "labels.parquet") == run / "retrain" / "purified"
+    from PIL import Image
+
+    (tmp_path / "grey").mkdir()
+    for number in range(9):
+        Image.new("RGB", (11, 9), (25 * number,) * 3).save(tmp_path / "grey" / f"{number}.png")
+    paths = [f"grey/{number}.png" for number in range(9)]
+    pd.DataFrame({"image": paths}).to_csv(tmp_path / "grey.csv", index=False)
+    figures = outliers(model_of(run), tmp_path / "grey.csv")
+    assert (figures["test_rows"], figures["ood_rows"]) == (12, 9)
+    assert all(
+        0 <= figures[f"{score}_{kind}"] <= 1
+        for score in ("msp", "energy")
+        for kind in ("auroc", "fpr95")
+    )
+    with pytest.raises(InputError, match="trained on images; leave --ood-features out"):
+        outliers(model_of(run), tmp_path / "grey.csv", ood_features=tmp_path / "x.npy")
+    with pytest.raises(InputError, match=r"nothing\.csv"):
+        outliers(model_of(run), tmp_path / "nothing.csv")
 
 
 def test_test_images_of_another_size_are_resized(images_run, tmp_path):

@@ -12,7 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from labelfix.contract.schema import DECISIONS, KEY, MEANINGS, SCHEMA_VERSION, SCORES, Labels
+from labelfix.contract import defaults
+from labelfix.contract.schema import (
+    DECISIONS,
+    KEY,
+    MEANINGS,
+    REQUIRED,
+    SCHEMA_VERSION,
+    SCORES,
+    Labels,
+)
 from labelfix.errors import InputError
 
 REWRITE = "write the file again with labelfix purify"
@@ -20,6 +29,9 @@ REWRITE = "write the file again with labelfix purify"
 
 def read(path: str | Path) -> Labels:
     """Read a labels.parquet and check it against the contract.
+
+    A file that another tool wrote needs ``id`` and ``label`` only, plain strings will do, and no
+    metadata. What it leaves out: ``labelfix.contract.defaults``.
 
     Args:
         path: the file, or a purify output folder that holds one.
@@ -30,20 +42,35 @@ def read(path: str | Path) -> Labels:
     path = Path(path)
     path = path / "labels.parquet" if path.is_dir() else path
     table, account = _open(path)
-    class_names = tuple(account["class_names"])
+    class_names = tuple(account.get("class_names") or defaults.class_names(table, path))
+    has = set(table.column_names)
+    label = _codes(table, "label", class_names, path)
+    given = _codes(table, "given_label", class_names, path) if "given_label" in has else None
+    soft = (
+        _soft_labels(table, len(class_names), path)
+        if "soft_label" in has
+        else defaults.soft_label(label, len(class_names))
+    )
+    weight = _numbers(table, "weight", path) if "weight" in has else defaults.weight(label, soft)
     labels = Labels(
         ids=_strings(table, "id"),
         class_names=class_names,
-        given=_codes(table, "given_label", class_names, path),
-        label=_codes(table, "label", class_names, path),
-        decision=_codes(table, "decision", DECISIONS, path).astype(np.int8),
-        soft_label=_soft_labels(table, len(class_names), path),
-        weight=_numbers(table, "weight", path),
-        review_rank=_ranks(table, path),
+        given=np.full_like(label, -1) if given is None else given,
+        label=label,
+        decision=(
+            _codes(table, "decision", DECISIONS, path).astype(np.int8)
+            if "decision" in has
+            else defaults.decision(label, given)
+        ),
+        soft_label=soft,
+        weight=weight,
+        review_rank=_ranks(table, path) if "review_rank" in has else defaults.review_rank(weight),
         metadata={k: v for k, v in account.items() if k not in ("schema_version", "class_names")},
-        **{name: _score(table, name, path) for name in SCORES},
+        **{name: _score(table, name, path) for name in SCORES if name in has},
     )
     check(labels, path)
+    if "class_names" not in account:
+        defaults.require_order(labels, path)
     return labels
 
 
@@ -84,17 +111,18 @@ def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     try:
         present = pq.read_schema(path).names
         table = pq.read_table(path, columns=[name for name in MEANINGS if name in present])
-        account = _account((table.schema.metadata or {})[KEY])
+        text = (table.schema.metadata or {}).get(KEY)
+        account = {} if text is None else _account(text)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
             f"cannot be read ({str(error).splitlines()[0]})", mend=mend, file=path
         ) from error
     except KeyError as error:
-        raise InputError("carries no labelfix metadata", mend=mend, file=path) from error
-    absent = [name for name in MEANINGS if name not in table.column_names]
+        raise InputError("carries broken labelfix metadata", mend=mend, file=path) from error
+    absent = [name for name in REQUIRED if name not in table.column_names]
     if absent:
         raise InputError(f"has no column '{absent[0]}'", mend=mend, file=path)
-    found = account.get("schema_version")
+    found = account.get("schema_version", SCHEMA_VERSION if not account else None)
     if found != SCHEMA_VERSION:
         raise InputError(
             f"has schema version {found}, this labelfix reads {SCHEMA_VERSION}",

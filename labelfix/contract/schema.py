@@ -62,6 +62,7 @@ MEANINGS = {
     ),
 }
 SCORES = ("label_reliability", "pseudo_reliability", "clid")
+REQUIRED = ("id", "label")  # of a file that another tool wrote; the rest has defaults
 
 
 @dataclass(frozen=True, kw_only=True)

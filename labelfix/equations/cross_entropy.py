@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+
+def soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
+    """``CE(q_i, softmax(z_i))`` of each row, ``(B,)`` in nats.
+
+    Args:
+        logits_BK: ``(B, K)``.
+        soft_BK: ``(B, K)``, rows sum to 1.
+    """
+    return -(soft_BK * logits_BK.log_softmax(-1)).sum(-1)
+
+
+def divergence(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
+    """``KL(q_i || softmax(z_i))``, ``(B,)`` >= 0; the cross-entropy for a hard label.
+
+    Whether a row's soft label, doubts included, is what the net says too.
+    """
+    return soft_cross_entropy(logits_BK, soft_BK) + torch.xlogy(soft_BK, soft_BK).sum(-1)
+
+
+def label_loss(logits_BK: Tensor, soft_BK: Tensor) -> Tensor:
+    """``-log p_i`` of the best class of ``q_i``, ``(B,)``; the cross-entropy for a hard label.
+
+    Whether a row's best label is right: unlike :func:`divergence`, it is not small for a row of
+    which nobody knows anything.
+    """
+    return -logits_BK.log_softmax(-1).gather(-1, soft_BK.argmax(-1, keepdim=True))[..., 0]
 
 
 def weighted_soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor, weight_B: Tensor) -> Tensor:
@@ -13,8 +41,7 @@ def weighted_soft_cross_entropy(logits_BK: Tensor, soft_BK: Tensor, weight_B: Te
         soft_BK: ``(B, K)``, rows sum to 1.
         weight_B: ``(B,)``, >= 0, not all 0.
     """
-    loss_B = -(soft_BK * logits_BK.log_softmax(1)).sum(1)
-    return (weight_B * loss_B).sum() / weight_B.sum()
+    return (weight_B * soft_cross_entropy(logits_BK, soft_BK)).sum() / weight_B.sum()
 
 
 def forward_corrected(log_probs_BK: Tensor, log_likelihood_BK: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from labelfix.inputs.labelled import Labelled, read_labelled, read_truth
 from labelfix.inputs.pixels import Pixels, decode
 from labelfix.inputs.reading import read
 from labelfix.inputs.same_content import kept_rows, match_content
+from labelfix.inputs.unlabelled import read_unlabelled
 
 __all__ = [
     "Columns",
@@ -20,4 +21,5 @@ __all__ = [
     "read",
     "read_labelled",
     "read_truth",
+    "read_unlabelled",
 ]

@@ -40,6 +40,9 @@ class FeatureRows:
         noise_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
         return x_BD + self.noise * noise_BD * (self._design.net_scale > 0)
 
+    def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        return self.train_batch(rows, generator)
+
     def test_batch(self, rows: Tensor) -> Tensor:
         assert self._design is not None, "ask for rows after to(device)"
         return self._design.net_rows(rows.numpy())

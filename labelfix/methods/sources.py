@@ -6,11 +6,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from labelfix.methods import backbones
-from labelfix.methods.augment import supervised_view, to_unit
+from labelfix.methods.augment import ViewConfig, simclr_view, supervised_view, to_unit
 from labelfix.methods.resident import ImageStore
+
+_SOME = 2**16  # rows that the columns' scale is measured on
+STRONG = ViewConfig(min_scale=0.5)
 
 
 class Source(Protocol):
@@ -23,7 +25,11 @@ class Source(Protocol):
         ...
 
     def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Inputs of the net for training: augmented, where that means anything."""
+        """Weakly augmented inputs of the net: what supervised training sees."""
+        ...
+
+    def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Strongly augmented inputs, for consistency and contrast."""
         ...
 
     def test_batch(self, rows: Tensor) -> Tensor:
@@ -32,7 +38,11 @@ class Source(Protocol):
 
 
 class ImageSource:
-    """Images, ``(N, H, W, 3)`` uint8, array or memory map; training sees shifted, mirrored ones."""
+    """Images, ``(N, H, W, 3)`` uint8, array or memory map.
+
+    Weak: shifted by up to an eighth of the side, mirrored. Strong: SimCLR's crop, colours and
+    grey, with crops of at least half of the area.
+    """
 
     def __init__(self, images: np.ndarray) -> None:
         self.store = ImageStore(images)
@@ -47,73 +57,48 @@ class ImageSource:
     def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         return supervised_view(self.store[rows], generator)
 
+    def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        return simclr_view(self.store[rows], STRONG, generator)
+
     def test_batch(self, rows: Tensor) -> Tensor:
         return to_unit(self.store[rows])
 
 
 class FeatureSource:
-    """Feature vectors, ``(N, D)``, array or memory map."""
+    """Feature vectors, ``(N, D)``, array or memory map.
+
+    Weak: Gaussian noise of 0.2 standard deviations of each column. Strong: noise of 0.5, and one
+    value in five replaced by its column's mean.
+    """
+
+    weak_noise, strong_noise, strong_drop = 0.2, 0.5, 0.2
 
     def __init__(self, features: np.ndarray) -> None:
         self.features, self.device = features, torch.device("cpu")
+        some = np.asarray(features[:_SOME], dtype=np.float32)
+        self.mean_D = torch.from_numpy(some.mean(0))
+        self.std_D = torch.from_numpy(some.std(0))
 
     def __len__(self) -> int:
         return len(self.features)
 
     def to(self, device: torch.device) -> FeatureSource:
         self.device = device
+        self.mean_D, self.std_D = self.mean_D.to(device), self.std_D.to(device)
         return self
 
     def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        return self.test_batch(rows)
+        return self._noisy(self.test_batch(rows), self.weak_noise, generator)
+
+    def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        x_BD = self._noisy(self.test_batch(rows), self.strong_noise, generator)
+        lost_BD = torch.rand(x_BD.shape, generator=generator, device=x_BD.device) < self.strong_drop
+        return torch.where(lost_BD, self.mean_D, x_BD)
 
     def test_batch(self, rows: Tensor) -> Tensor:
         taken = np.asarray(self.features[rows.numpy()], dtype=np.float32)
         return torch.from_numpy(taken).to(self.device)
 
-
-class ImageClassifier(nn.Module):
-    """A backbone and a linear layer."""
-
-    def __init__(self, backbone: backbones.Backbone, classes: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.num_features, classes)
-
-    def forward(self, views: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of views ``(B, 3, H, W)`` in [0, 1]."""
-        return self.head(self.backbone(views))
-
-
-class FeatureClassifier(nn.Module):
-    """Two layers on standardised features."""
-
-    def __init__(self, features: np.ndarray, classes: int, hidden: int = 512) -> None:
-        super().__init__()
-        self.mean: Tensor
-        self.std: Tensor
-        some = torch.from_numpy(np.array(features[: 2**16], dtype=np.float32))
-        self.register_buffer("mean", some.mean(0))
-        self.register_buffer("std", some.std(0, correction=0).clamp_min(1e-6))
-        self.layers = nn.Sequential(
-            nn.Linear(features.shape[1], hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.3),
-            nn.Linear(hidden, classes),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of features ``(B, D)``."""
-        return self.layers((features - self.mean) / self.std)
-
-
-@torch.no_grad()
-def predict_probabilities(
-    net: nn.Module, source: Source, device: torch.device, batch_size: int = 512
-) -> np.ndarray:
-    """Class probabilities of every row, ``(N, K)`` float32."""
-    net.to(device).eval()
-    source.to(device)
-    batches = torch.arange(len(source)).split(batch_size)
-    found = [net(source.test_batch(rows)).float().softmax(1).cpu() for rows in batches]
-    return torch.cat(found).numpy()
+    def _noisy(self, x_BD: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+        drawn_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
+        return x_BD + noise * self.std_D * drawn_BD
