@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from conftest import draw_picture, make_blobs
 from sklearn.mixture import GaussianMixture
 
 from labelfix.equations import dividemix as eq
@@ -22,7 +23,6 @@ from labelfix.methods.recipes import RECIPES, retrain, settings_of
 from labelfix.methods.retrain_task import Clock, Targets, Task
 from labelfix.methods.sources import FeatureSource, ImageSource
 from labelfix.methods.training import EpochReport, LoopConfig
-from tests.conftest import draw_picture, make_blobs
 
 EVERY = [(name, ()) for name in RECIPES]
 VARIANTS = [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import make_blobs
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score, cross_validate
@@ -14,7 +15,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from labelfix import sklearn as wrapper
 from labelfix.sklearn import PurifiedClassifier, PurifySkipped, expanded
-from tests.conftest import make_blobs
 
 quiet = pytest.mark.filterwarnings("ignore::labelfix.sklearn.PurifySkipped")
 NAMES = np.array(["ant", "bee", "cat"])
