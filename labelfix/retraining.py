@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from labelfix import contract, predictions
 from labelfix.artifacts import code_fingerprint, digest, fingerprint, versions, write_json
@@ -21,6 +22,7 @@ from labelfix.methods.devices import is_first_node, pick_device
 from labelfix.methods.recipes import (
     RECIPES,
     Recipe,
+    Retrained,
     batch_size,
     default_epochs,
     retrain,
@@ -124,27 +126,12 @@ def train_and_test(
     shared = material.in_test
     if shared.any():
         report.say(f"{shared.sum()} rows stand in the test table too and are left out of training")
-    targets = targets_of(material.labels, config.labels, shared, config.uses)
-    rows, device = int(targets.labelled.sum()), pick_device(config.device)
-    loop = config.loop(config.epochs or default_epochs(rows, material.pixels, device), rows)
-    task = Task(
-        make_net=material.net_maker(config.seed), source=material.train.source, targets=targets,
-        images=material.pixels is not None, epochs=loop.epochs, batch_size=loop.batch_size,
-        seed=config.seed,
-    )  # fmt: skip
+    task, loop = plan(
+        material, targets_of(material.labels, config.labels, shared, config.uses), config
+    )
     checkpoint = _checkpoint(out, material, task, config)
-    title = f"retrain ({config.method}, {config.labels} labels, {loop.epochs} epochs)"
-    with report.task(title) as advance:
-
-        def tell(epoch: EpochReport) -> None:
-            remark = f"loss {epoch.metrics['loss']:.3f}" if "loss" in epoch.metrics else ""
-            advance(epoch.epoch, epoch.epochs, remark)
-
-        trained = retrain(
-            config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
-            on_epoch=tell,
-        )  # fmt: skip
-    seen = material.test or material.train
+    trained = _train(task, loop, config, checkpoint, report)
+    device, seen = pick_device(config.device), material.test or material.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
     remarks = [*config.recipe.remarks(trained.history), *_collapse(logits)]
     for line in remarks:
@@ -156,7 +143,7 @@ def train_and_test(
         **(_tested(logits.argmax(1).numpy(), seen.labels) if material.test else {}),
         "uses": list(config.uses),
         "settings": asdict(config.method_settings),
-        "trained_rows": rows,
+        "trained_rows": len(task.labelled),
         "left_out_as_test_rows": int(shared.sum()),
         "epochs": loop.epochs,
         "seed": config.seed,
@@ -166,13 +153,59 @@ def train_and_test(
         "versions": versions(),
     }
     if is_first_node():
-        told = ("method", "labels", "seed", "epochs", "settings", "uses")
-        card = {name: metrics[name] for name in told} | card_of(material, config.recipe)
-        save_model(trained.net, out, card)
-        predictions.write(out, logits, material, card)
-        write_json(out / "metrics.json", metrics)
+        _write(out, trained.net, logits, material, metrics, config)
         checkpoint.unlink(missing_ok=True)
     return Outcome(metrics=metrics, logits=logits)
+
+
+def plan(material: Material, targets: Targets, config: RetrainConfig) -> tuple[Task, LoopConfig]:
+    """The task and how long it is trained, by the number of labelled rows."""
+    rows = int(targets.labelled.sum())
+    default = default_epochs(rows, material.pixels, pick_device(config.device))
+    loop = config.loop(config.epochs or default, rows)
+    task = Task(
+        make_net=material.net_maker(config.seed),
+        source=material.train.source,
+        targets=targets,
+        images=material.pixels is not None,
+        epochs=loop.epochs,
+        batch_size=loop.batch_size,
+        seed=config.seed,
+    )
+    return task, loop
+
+
+def _train(
+    task: Task, loop: LoopConfig, config: RetrainConfig, checkpoint: Path, report: Reporter
+) -> Retrained:
+    """The training, with its progress."""
+    title = f"retrain ({config.method}, {config.labels} labels, {loop.epochs} epochs)"
+    with report.task(title) as advance:
+
+        def tell(epoch: EpochReport) -> None:
+            remark = f"loss {epoch.metrics['loss']:.3f}" if "loss" in epoch.metrics else ""
+            advance(epoch.epoch, epoch.epochs, remark)
+
+        return retrain(
+            config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
+            on_epoch=tell,
+        )  # fmt: skip
+
+
+def _write(
+    out: Path,
+    net: nn.Module,
+    logits: torch.Tensor,
+    material: Material,
+    metrics: dict[str, Any],
+    config: RetrainConfig,
+) -> None:
+    """Weights with their card, predictions and metrics."""
+    told = ("method", "labels", "seed", "epochs", "settings", "uses")
+    card = {name: metrics[name] for name in told} | card_of(material, config.recipe)
+    save_model(net, out, card)
+    predictions.write(out, logits, material, card)
+    write_json(out / "metrics.json", metrics)
 
 
 def targets_of(
