@@ -60,6 +60,8 @@ class BilevelConfig:
             economy).
         temperature: tau of CLID.
         snapshots: states of the student that are averaged.
+        compile: whether the tangent runs under ``torch.compile``, in full precision alone; it pays
+            for long trainings of convolutional students.
     """
 
     batch: int = 128
@@ -75,6 +77,7 @@ class BilevelConfig:
     tolerance: float = 0.0
     temperature: float = 0.5
     snapshots: int = 5
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch", "student_steps", "meta_batch", "meta_rows", "snapshots"):
@@ -137,7 +140,9 @@ class Learner:
         self.data = FoldRows(task, fold, fabric.device, clean_apart=plan.needs_checked)
         net, self.teacher = task.make_student(), plan.make_teacher(task)
         fused = fabric.device.type == "cpu"  # elsewhere torch chooses well by itself
-        self.student = Student(fabric, net, _student_optimizer(net, config, fused))
+        self.student = Student(
+            fabric, net, _student_optimizer(net, config, fused), compiled=config.compile
+        )
         self.teacher_optimizer = torch.optim.Adam(
             self.teacher.parameters(), lr=config.teacher_lr, fused=fused
         )

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 
 from labelfix.equations.directions import Direction
-from labelfix.equations.tangents import log_prob_tangent, wide
+from labelfix.equations.tangents import compiled_log_prob_tangent, log_prob_tangent, wide
 from labelfix.methods.inner_step import look_ahead, pull_back
 
 
@@ -29,8 +29,11 @@ class Student:
     only :meth:`step` its weights.
     """
 
-    def __init__(self, fabric: Fabric, net: nn.Module, optimizer: Optimizer) -> None:
+    def __init__(
+        self, fabric: Fabric, net: nn.Module, optimizer: Optimizer, *, compiled: bool = False
+    ) -> None:
         self.fabric, self.net, self.optimizer = fabric, net, optimizer
+        self._compiled = compiled_log_prob_tangent(net) if compiled else None
         self._random_state: list[Tensor] = []
 
     @cached_property
@@ -96,6 +99,8 @@ class Student:
             self.fabric.autocast(),
         ):
             buffers = dict(self.net.named_buffers())
+            if self._compiled is not None and not torch.is_autocast_enabled(x.device.type):
+                return self._compiled(point or self.parameters, buffers, x, direction)[1]
             return log_prob_tangent(self.net, point, buffers, x, direction)[1]
 
     def step(self, gradient: Direction) -> None:

@@ -1,0 +1,246 @@
+"""One step of each bilevel method: the reference form and ours, in one process, alternating.
+
+    python pipelines/bench_bilevel.py [--compile]
+
+A convnet of five layers with BatchNorm (training mode), 64 noisy and 64 clean images of 32 x 32,
+ten classes, SGD with momentum, random data, one thread, float32. Every reference makes the passes
+of the released code and nothing more. MLC: the upper gradient before the step (for its discount),
+the virtual step with its graph, the upper gradient after it, backward through both. Meta-Weight-Net
+and CLID-MU: the net built anew for the virtual step, double backward, the actual step. BOME: the
+inner step, then G, Q and F one by one. "mlc minimal" is double backward through the virtual step
+alone, without the discount that one step does not need. Ours are the rules of `labelfix/methods`,
+whole steps with the student's and the teacher's updates; "clid 5" is CLID with a meta step every
+fifth step, as `purify` has it, a student step. U is plain training: one forward and backward pass
+and SGD's step. CPU seconds of the best of the rounds; with `--compile` the tangent is compiled (a
+minute or two before the first round).
+
+Measured: not yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from bench_reliabilities import convnet
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from labelfix.equations.clid import clid_loss
+from labelfix.equations.ebomlc import mixture_loss
+from labelfix.methods.bilevel import BilevelConfig, Learner
+from labelfix.methods.plans import PLANS
+from labelfix.methods.task import Batch, Task
+
+B, K, D, LR = 64, 10, 128, 0.05
+GOALS = {"mlc": 2.0, "mlc minimal": 2.0, "mw-net": 1.6, "clid": 1.6, "ebomlc": 1.3}
+
+
+class Held:
+    """Rows that are in memory as their nets take them: no augmentation on either side."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values, self.columns = values, values.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, device: torch.device) -> Held:
+        return self
+
+    def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        return self.values[rows]
+
+    def test_batch(self, rows: Tensor) -> Tensor:
+        return self.values[rows]
+
+
+def learner(name: str, compiled: bool, every: int = 1) -> Learner:
+    """A learner of the method on random rows: B noisy, B clean."""
+    torch.manual_seed(0)
+    labels = np.random.default_rng(0).integers(0, K, 2 * B).astype(np.int32)
+    noisy = np.arange(2 * B) < B
+    task = Task(
+        source=Held(torch.randn(2 * B, 3, 32, 32)),  # type: ignore[arg-type]
+        frozen=Held(torch.randn(2 * B, D)),  # type: ignore[arg-type]
+        given=np.where(noisy, labels, -1).astype(np.int32),
+        checked=np.where(noisy, -1, labels).astype(np.int32),
+        folds=np.ones(2 * B, np.int8), classes=K, make_student=convnet,
+    )  # fmt: skip
+    config = BilevelConfig(batch=B, meta_batch=B, lr=LR, compile=compiled)
+    rule = replace(PLANS[name].rule, every=every) if name == "clid" else PLANS[name].rule
+    plan = replace(PLANS[name], config=config, rule=rule)
+    made = Learner(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
+    made.student.net.train()
+    made.random = torch.Generator().manual_seed(0)
+    return made
+
+
+def ours(made: Learner, steps: int = 1) -> None:
+    rows = made.data.noisy[:B].repeat(steps)
+    made.plan.rule.step(made, rows, torch.Generator().manual_seed(0))
+
+
+def batches(made: Learner) -> tuple[Batch, Batch]:
+    generator = torch.Generator().manual_seed(0)
+    return made.data.batch(made.data.noisy[:B], generator), made.meta_batch(generator)
+
+
+def log_probs(net: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    buffers = {name: value.clone() for name, value in net.named_buffers()}
+    return functional_call(net, {**weights, **buffers}, (x,)).log_softmax(1)
+
+
+def upper(made: Learner, logs_BK: Tensor, meta: Batch) -> Tensor:
+    if made.plan.upper == "clid":
+        return clid_loss(meta.features, logs_BK.exp())
+    return F.nll_loss(logs_BK, meta.labels)
+
+
+def through_the_step(made: Learner, net: nn.Module) -> tuple[dict[str, Tensor], Tensor]:
+    """The teacher's update by double backward; returns the virtual step's gradient and the loss."""
+    noisy, meta = batches(made)
+    weights = dict(net.named_parameters())
+    logs_BK = net(noisy.x).log_softmax(1)
+    targets_BK = made.teacher.targets(noisy, logs_BK.detach(), None)
+    loss = -(targets_BK * logs_BK).sum()
+    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    ahead = {name: w - LR * s for (name, w), s in zip(weights.items(), slopes, strict=True)}
+    value = upper(made, log_probs(net, ahead, meta.x), meta)
+    made.move_teacher(list(torch.autograd.grad(value, made.teacher_parameters)))
+    return dict(zip(weights, [s.detach() for s in slopes], strict=True)), value
+
+
+def reference_minimal(made: Learner) -> None:
+    """MLC by double backward through the virtual step."""
+    gradient, _ = through_the_step(made, made.student.net)
+    made.student.step(gradient)
+
+
+def reference_mlc(made: Learner) -> None:
+    """MLC's released loop: the discount's pass too, and the upper gradient on its own."""
+    noisy, meta = batches(made)
+    net = made.student.net
+    weights = dict(net.named_parameters())
+    value = upper(made, net(meta.x).log_softmax(1), meta)
+    before = torch.autograd.grad(value, list(weights.values()))
+    logs_BK = net(noisy.x).log_softmax(1)
+    targets_BK = made.teacher.targets(noisy, logs_BK.detach(), None)
+    loss = -(targets_BK * logs_BK).sum()
+    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    ahead = {
+        name: (w - LR * s).detach().requires_grad_()
+        for (name, w), s in zip(weights.items(), slopes, strict=True)
+    }
+    value = upper(made, log_probs(net, ahead, meta.x), meta)
+    after = torch.autograd.grad(value, list(ahead.values()))
+    _discount = (1 - LR) * sum((a * b).sum() for a, b in zip(after, before, strict=True))
+    proxy = -LR * sum((s * a).sum() for s, a in zip(slopes, after, strict=True))
+    made.move_teacher(list(torch.autograd.grad(proxy, made.teacher_parameters)))
+    made.student.step(dict(zip(weights, [s.detach() for s in slopes], strict=True)))
+
+
+def reference_weights(made: Learner) -> None:
+    """Meta-Weight-Net's and CLID-MU's loop: a new net for the virtual step."""
+    net = convnet().train()
+    net.load_state_dict(made.student.net.state_dict())
+    through_the_step(made, net)
+    noisy, _ = batches(made)
+    logs_BK = made.student.net(noisy.x).log_softmax(1)
+    with torch.no_grad():
+        targets_BK = made.teacher.targets(noisy, logs_BK, None)
+    made.student.step(made.student.gradient(-(targets_BK * logs_BK).sum()))
+
+
+def reference_bome(made: Learner) -> None:
+    """EBOMLC as BOME's loop has it: the inner step, then Q at both ends, then F."""
+    noisy, clean = batches(made)
+    net, teacher = made.student.net, made.teacher
+    weights, alpha = dict(net.named_parameters()), made.teacher_parameters
+    logs_BK = net(noisy.x).log_softmax(1)
+    with torch.no_grad():
+        labels_BK = teacher.targets(noisy, logs_BK, None)
+    inner = torch.autograd.grad(-(labels_BK * logs_BK).sum(), list(weights.values()))
+    stepped = {n: (w - LR * s).detach() for (n, w), s in zip(weights.items(), inner, strict=True)}
+    logs_BK = log_probs(net, weights, noisy.x)
+    labels_BK = teacher.targets(noisy, logs_BK.detach(), None)
+    with torch.no_grad():
+        stepped_BK = log_probs(net, stepped, noisy.x)
+    value = -(labels_BK * logs_BK).sum() + (labels_BK * stepped_BK).sum()
+    both = [*weights.values(), *alpha]
+    value_grad = torch.autograd.grad(value, both, materialize_grads=True)
+    logs_BK = log_probs(net, weights, clean.x)
+    corrected_BK = teacher.corrected(clean, logs_BK.detach())
+    upper_grad = torch.autograd.grad(
+        mixture_loss(logs_BK, corrected_BK, clean.labels, 0.2), both, materialize_grads=True
+    )
+    split = len(weights)
+    dot = sum((f * q).sum() for f, q in zip(upper_grad[:split], value_grad[:split], strict=True))
+    beta = (0.25 - dot / sum((q * q).sum() for q in value_grad)).clamp_min(0)
+    found = [f + 0.5 * beta * q for f, q in zip(upper_grad, value_grad, strict=True)]
+    made.student.step(dict(zip(weights, found[:split], strict=True)))
+    made.move_teacher(found[split:])
+
+
+def plain(made: Learner) -> None:
+    """U: one step of plain training."""
+    noisy, _ = batches(made)
+    loss = F.cross_entropy(made.student.net(noisy.x), noisy.labels)
+    made.student.step(made.student.gradient(loss))
+
+
+REFERENCES = {
+    "mlc": reference_mlc,
+    "mlc minimal": reference_minimal,
+    "mw-net": reference_weights,
+    "clid": reference_weights,
+    "ebomlc": reference_bome,
+}
+
+
+def best_of(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Milliseconds of CPU time of each step's best round, the steps taking turns."""
+    best = dict.fromkeys(steps, float("inf"))
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            started = time.process_time()
+            step()
+            if turn:  # the first round warms up
+                best[name] = min(best[name], 1e3 * (time.process_time() - started))
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Reference forms and ours, one step each.")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    steps: dict[str, Callable[[], None]] = {"U": partial(plain, learner("mlc", False))}
+    for name, reference in REFERENCES.items():
+        method = name.split()[0]
+        steps[f"{name} reference"] = partial(reference, learner(method, False))
+        if name == method:
+            steps[f"{name} ours"] = partial(ours, learner(method, options.compile))
+    steps["clid 5"] = partial(ours, learner("clid", options.compile, every=5), 5)
+    found = best_of(steps, options.rounds)
+    print(f"U, plain training: {found['U']:.0f} ms")
+    print(f"{'':12}{'reference':>12}{'ours':>12}{'ratio':>8}{'goal':>8}")
+    for name in REFERENCES:
+        theirs, own = found[f"{name} reference"], found[f"{name.split()[0]} ours"]
+        line = f"{name:12}{theirs / found['U']:10.2f} U{own / found['U']:10.2f} U"
+        print(f"{line}{theirs / own:8.2f}{GOALS[name]:8.1f}")
+    print(f"EBOMLC ours against MLC reference: {found['mlc reference'] / found['ebomlc ours']:.2f}")
+    every, fifth = found["clid ours"] / found["U"], found["clid 5"] / 5 / found["U"]
+    print(f"CLID over plain training: {every:.2f}, every fifth step {fifth:.2f} (the paper: 10)")
+
+
+if __name__ == "__main__":
+    main()
