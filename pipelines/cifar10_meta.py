@@ -44,6 +44,7 @@ from torch import nn
 from labelfix.equations import corruption
 from labelfix.methods import backbones
 from labelfix.methods.bilevel import Learner, Plan
+from labelfix.methods.classifiers import ImageClassifier
 from labelfix.methods.devices import autocast, pick_device
 from labelfix.methods.embed import embed
 from labelfix.methods.emlc import EMLC
@@ -52,7 +53,7 @@ from labelfix.methods.loop import train
 from labelfix.methods.plans import PLANS
 from labelfix.methods.pretraining import PretrainConfig, pretrain
 from labelfix.methods.snapshots import Snapshots
-from labelfix.methods.sources import ImageClassifier, ImageSource
+from labelfix.methods.sources import ImageSource
 from labelfix.methods.task import Task
 from labelfix.methods.training import EpochReport, LoopConfig
 from labelfix.methods.weights import save_weights
