@@ -5,7 +5,11 @@ import math
 import pytest
 import torch
 
-from labelfix.equations.calibration import expected_calibration_error, fit_temperature
+from labelfix.equations.calibration import (
+    calibration_interval,
+    expected_calibration_error,
+    fit_temperature,
+)
 from labelfix.equations.cross_entropy import divergence, label_loss, weighted_soft_cross_entropy
 
 
@@ -86,3 +90,24 @@ def test_the_loss_of_a_soft_label_is_that_of_its_best_class():
         ]
     )
     assert label_loss(logits, soft).tolist() == pytest.approx([-math.log(0.3), -math.log(0.7)])
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.05])
+def test_the_interval_of_the_calibration_error_holds_the_true_one(gap):
+    generator = torch.Generator().manual_seed(0)
+    held, values = 0, []
+    for _ in range(30):
+        confidence = 0.3 + 0.7 * torch.rand(300, generator=generator)
+        hit = torch.rand(300, generator=generator) < (confidence - gap).clamp_min(0)
+        value, low, high = calibration_interval(confidence, hit, draws=50)
+        assert 0 <= low <= value <= high <= 1
+        held += low <= gap <= high
+        values.append(value)
+    assert held >= 26
+    assert sum(values) / 30 == pytest.approx(gap, abs=0.025)  # uncorrected: 0.09 and 0.11
+
+
+def test_the_interval_is_determined_and_knows_nothing_of_nothing():
+    confidence, hit = torch.linspace(0.3, 1, 40), torch.arange(40) % 3 > 0
+    assert calibration_interval(confidence, hit) == calibration_interval(confidence, hit)
+    assert all(math.isnan(end) for end in calibration_interval(torch.empty(0), torch.empty(0)))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import exp, lgamma, log
-
-import numpy as np
-from numpy.typing import NDArray
 
 Z_95 = 1.959963984540054
 
@@ -22,23 +18,6 @@ def wilson_interval(hits: int, rows: int) -> tuple[float, float]:
     centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
     half = Z_95 / (1 + z2 / rows) * (share * (1 - share) / rows + z2 / (4 * rows**2)) ** 0.5
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def bootstrap_interval(
-    statistic: Callable[[NDArray[np.int64]], float], rows: int, *, draws: int = 200, seed: int = 0
-) -> tuple[float, float]:
-    """Interval of ``statistic`` (called with row numbers) over resampled rows, 0 at the least.
-
-    Percentiles, shifted by the resamples' own bias: an error that is a mean of absolute gaps
-    grows under resampling.
-    """
-    if rows == 0:
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    values = [statistic(generator.integers(0, rows, rows)) for _ in range(draws)]
-    bias = float(np.mean(values)) - statistic(np.arange(rows))
-    low, high = np.quantile(values, [0.025, 0.975]) - bias
-    return max(0.0, float(low)), max(0.0, float(high))
 
 
 def paired_difference(won: int, lost: int, rows: int) -> tuple[float, float, float]:
