@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from labelfix import inputs
 from labelfix.methods.design import Matrix
 
+TEACHER = "-teacher"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
@@ -55,7 +57,9 @@ class Prediction:
     """What the methods predict.
 
     Attributes:
-        log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32.
+        log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32;
+            under a name with ``-teacher``, the log of labels that a teacher corrected, for which
+            it was told the row's given label.
         folds: ``(N + M,)`` int8.
         account: what each method says of its learning, by name.
     """
@@ -63,6 +67,10 @@ class Prediction:
     log_probabilities: dict[str, NDArray[np.float32]]
     folds: NDArray[np.int8]
     account: dict[str, Any]
+
+    def of_student(self, witness: str) -> NDArray[np.float32]:
+        """The prediction that saw no label of the row: a teacher's student, else the witness."""
+        return self.log_probabilities[witness.removesuffix(TEACHER)]
 
 
 def gather(
