@@ -101,7 +101,7 @@ def purify(
     prediction = run_methods(rows, graph, config)
     judgement = stages.decide(rows, prediction, config)
     scores = stages.run_scores(rows, graph, prediction, judgement, config)
-    own = prediction.log_probabilities[judgement.witness].argmax(1)
+    own = prediction.of_student(judgement.witness).argmax(1)
     return _result(judgement, scores, own, rows, classes, config, np.shape(given)[0])
 
 

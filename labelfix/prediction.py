@@ -25,7 +25,7 @@ from labelfix.methods.targets import fold_targets
 from labelfix.methods.task import Task
 from labelfix.methods.training import EpochReport
 from labelfix.progress import SILENT, Advance, Reporter
-from labelfix.rows import Images, Prediction, Rows
+from labelfix.rows import TEACHER, Images, Prediction, Rows
 from labelfix.run import PurifyConfig
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def run_bilevel(
         report.say(f"{method}: {line}")
     log_probabilities, account = {method: found.log_probabilities}, {method: found.account}
     if found.corrected is not None:
-        log_probabilities[f"{method}-teacher"] = found.corrected
-        account[f"{method}-teacher"] = {}
+        log_probabilities[method + TEACHER] = found.corrected
+        account[method + TEACHER] = {}
     return log_probabilities, account
 
 

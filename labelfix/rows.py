@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from labelfix import inputs
 from labelfix.methods.design import Matrix
 
+TEACHER = "-teacher"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
@@ -60,7 +62,9 @@ class Prediction:
     """What the methods predict.
 
     Attributes:
-        log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32.
+        log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32;
+            under a name with ``-teacher``, the log of labels that a teacher corrected, for which
+            it was told the row's given label.
         neighbourhood: ``(N + M, K)`` float32, log opinion of each row's neighbours in other folds.
         folds: ``(N + M,)`` int8.
         account: what each method says of its learning, by name.
@@ -75,6 +79,10 @@ class Prediction:
     def candidates(self) -> dict[str, list[NDArray[np.float32]]]:
         """What the judge may believe: each method, with the neighbourhood beside it."""
         return {name: [logs, self.neighbourhood] for name, logs in self.log_probabilities.items()}
+
+    def of_student(self, witness: str) -> NDArray[np.float32]:
+        """The prediction that saw no label of the row: a teacher's student, else the witness."""
+        return self.log_probabilities[witness.removesuffix(TEACHER)]
 
 
 def gather(

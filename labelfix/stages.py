@@ -189,7 +189,7 @@ def run_scores(
         rows.checked,
         prediction.folds,
         judgement.soft_labels,
-        prediction.log_probabilities[judgement.witness],
+        prediction.of_student(judgement.witness),
         device=pick_device(config.device),
     )
 

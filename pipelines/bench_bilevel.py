@@ -35,7 +35,8 @@ from torch.func import functional_call
 
 from labelfix.equations.clid import clid_loss
 from labelfix.equations.ebomlc import mixture_loss
-from labelfix.methods.bilevel import BilevelConfig, Learner
+from labelfix.methods.bilevel import Learner
+from labelfix.methods.plan import BilevelConfig
 from labelfix.methods.plans import PLANS
 from labelfix.methods.task import Batch, Task
 

@@ -43,13 +43,14 @@ from torch import nn
 
 from labelfix.equations import corruption
 from labelfix.methods import backbones
-from labelfix.methods.bilevel import Learner, Plan
+from labelfix.methods.bilevel import Learner
 from labelfix.methods.classifiers import ImageClassifier
 from labelfix.methods.devices import autocast, pick_device
 from labelfix.methods.embed import embed
 from labelfix.methods.emlc import EMLC
 from labelfix.methods.feature_rows import FeatureRows
 from labelfix.methods.loop import train
+from labelfix.methods.plan import Plan
 from labelfix.methods.plans import PLANS
 from labelfix.methods.pretraining import PretrainConfig, pretrain
 from labelfix.methods.snapshots import Snapshots

@@ -46,10 +46,11 @@ from labelfix import inputs
 from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
 from labelfix.methods import folds
-from labelfix.methods.bilevel import BilevelConfig, Learner, Plan
+from labelfix.methods.bilevel import Learner
 from labelfix.methods.cross_fit import cross_fit
 from labelfix.methods.judge import judge
 from labelfix.methods.neighbours import Neighbours, nearest
+from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.plans import PLANS, sized
 from labelfix.methods.teachers import WeightNet
 from labelfix.prediction import run_methods, task_of

@@ -14,10 +14,11 @@ from labelfix.errors import DegenerateLearningError
 from labelfix.methods import unaudited, upper_losses
 from labelfix.methods.alarms import alarms
 from labelfix.methods.autoaugment import auto_augment
-from labelfix.methods.bilevel import BilevelConfig, Learner
+from labelfix.methods.bilevel import Learner
 from labelfix.methods.cross_fit import cross_fit
 from labelfix.methods.feature_rows import FeatureNet, FeatureRows
 from labelfix.methods.loop import train
+from labelfix.methods.plan import BilevelConfig
 from labelfix.methods.plans import PLANS, plan_for, sized
 from labelfix.methods.snapshots import Snapshots
 from labelfix.methods.task import FoldRows, Task

@@ -10,11 +10,12 @@ from torch import nn
 from torch.func import functional_call
 
 from labelfix.equations.clid import clid_loss
-from labelfix.methods.bilevel import BilevelConfig, Learner, Plan
+from labelfix.methods.bilevel import Learner
 from labelfix.methods.ebomlc import EBOMLC, MLC_D
 from labelfix.methods.emlc import EMLC
 from labelfix.methods.mlc import MLC
 from labelfix.methods.mw_net import MetaWeightNet
+from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.task import Task
 from labelfix.methods.teachers import GatedTeacher, LabelCorrector, Rectifier, WeightNet
 

@@ -1,16 +1,13 @@
 """The one learner under all bilevel methods: student, teacher, upper loss, snapshots, for a fold.
 
-The training loop (`loop.py`) drives a :class:`Learner`; what a step does is its :class:`Rule`, one
-short file a paper. A :class:`Plan` names the parts of a method.
+The training loop (`loop.py`) drives a :class:`Learner`; what a step does is its plan's rule, one
+short file a paper (`mlc.py`, `emlc.py`, `ebomlc.py`, `mw_net.py`).
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,106 +17,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from labelfix.equations.directions import Direction
+from labelfix.methods.plan import BilevelConfig, Plan
+from labelfix.methods.record import Record
 from labelfix.methods.snapshots import Snapshots
 from labelfix.methods.student import Student, average
 from labelfix.methods.task import Batch, FoldRows, Task
-from labelfix.methods.teachers import Teacher
-from labelfix.methods.upper_losses import (
-    STEERED_BY_CHECKED,
-    UPPER_LOSSES,
-    MetaSet,
-    UpperLoss,
-)
+from labelfix.methods.upper_losses import UPPER_LOSSES, MetaSet, UpperLoss
 
 _LOOK_ROWS = 512  # rows a batch where nothing is learned
-
-
-class Rule(Protocol):
-    """What a method does with some noisy rows: the student's steps and the teacher's."""
-
-    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalars, "loss" and "upper" among them."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class BilevelConfig:
-    """Settings that all bilevel methods share.
-
-    Attributes:
-        batch: noisy rows of one student step.
-        student_steps: of the student to one step of the loop; a rule splits its rows so.
-        meta_batch: rows of the upper loss a step.
-        meta_rows: rows of the upper loss in all, where they are not the checked ones.
-        optimizer: the student's: sgd (Nesterov) or adamw.
-        lr, momentum, weight_decay: of the student.
-        teacher_lr: of Adam.
-        warm_up: share of the epochs in which the teacher rests.
-        tolerance: relative fall of an epoch's upper loss that still counts; 0 = the teacher learns
-            to the end. Once two epochs in a row stay below it, meta steps stop (CLID-MU's third
-            economy).
-        temperature: tau of CLID.
-        snapshots: states of the student that are averaged.
-        compile: whether the tangent runs under ``torch.compile``, in full precision alone; it pays
-            for long trainings of convolutional students.
-    """
-
-    batch: int = 128
-    student_steps: int = 1
-    meta_batch: int = 100
-    meta_rows: int = 1000
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    teacher_lr: float = 3e-4
-    warm_up: float = 0.0
-    tolerance: float = 0.0
-    temperature: float = 0.5
-    snapshots: int = 5
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "student_steps", "meta_batch", "meta_rows", "snapshots"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("lr", "teacher_lr", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("momentum", "warm_up"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
-        for name in ("weight_decay", "tolerance"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer must be sgd or adamw, not {self.optimizer}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A bilevel method.
-
-    Attributes:
-        rule: what a step does.
-        make_teacher: the untrained teacher for a task.
-        upper: name of the upper loss.
-        config: settings.
-    """
-
-    rule: Rule
-    make_teacher: Callable[[Task], Teacher]
-    upper: str
-    config: BilevelConfig = BilevelConfig()
-
-    @property
-    def needs_checked(self) -> bool:
-        """Whether checked rows steer it; they then stay out of the noisy rows."""
-        return self.upper in STEERED_BY_CHECKED
-
-    def student_batch(self, rows: int) -> int:
-        """Rows of one student step: the config's, fewer where rows are few."""
-        return min(self.config.batch, max(16, rows // (8 * self.config.student_steps)))
 
 
 class Learner:
@@ -180,6 +85,25 @@ class Learner:
         return self._this_epoch
 
     # --- what rules ask for ---------------------------------------------------------------------
+
+    def targets(
+        self, batch: Batch, log_probs_BK: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """The teacher's targets ``(B, K)`` for a student of these log-probabilities."""
+        with self.fabric.autocast():
+            return self.teacher.targets(batch, log_probs_BK.detach(), generator)
+
+    def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor:
+        """The teacher's corrected labels, ``(B, K)``.
+
+        Raises:
+            TypeError: it has none.
+        """
+        with self.fabric.autocast():
+            corrected_BK = self.teacher.corrected(batch, log_probs_BK.detach())
+        if corrected_BK is None:
+            raise TypeError(f"{type(self.teacher).__name__} corrects no labels")
+        return corrected_BK
 
     def meta_rows(self) -> Tensor:
         """Row numbers for the upper loss."""
@@ -258,55 +182,6 @@ class Learner:
             losses.append(loss_B.cpu())
         self.student.net.train()
         return torch.cat(losses).numpy()
-
-
-class Record(nn.Module):
-    """What a learner must remember between steps, in its checkpoint: buffers alone."""
-
-    epoch: Tensor
-    settled: Tensor
-    upper_sum: Tensor
-    upper_count: Tensor
-    lowest: Tensor
-    stale: Tensor
-    meta_N: Tensor
-
-    def __init__(self, teacher: nn.Module, meta_rows: Tensor, rows: int) -> None:
-        super().__init__()
-        self.first = copy.deepcopy(teacher).requires_grad_(False)
-        for name in ("epoch", "stale", "upper_count"):
-            self.register_buffer(name, torch.zeros((), dtype=torch.int64))
-        self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("upper_sum", torch.zeros(()))
-        self.register_buffer("lowest", torch.tensor(torch.inf))
-        self.register_buffer("meta_N", torch.zeros(rows, dtype=torch.bool))
-        self.choose(meta_rows)
-
-    def choose(self, meta_rows: Tensor) -> None:
-        """The rows of the upper loss from now on."""
-        self.meta_N.zero_()
-        self.meta_N[meta_rows.to(self.meta_N.device)] = True
-
-    def add(self, upper: Tensor) -> None:
-        self.upper_sum += upper.detach()
-        self.upper_count += 1
-
-    def start(self, epoch: int, fabric: Fabric, tolerance: float) -> None:
-        """An epoch begins: whether the last ones still lowered the upper loss."""
-        self.epoch.fill_(epoch)
-        if tolerance and int(self.upper_count):
-            (mean,) = average(fabric, [(self.upper_sum / self.upper_count)[None]])
-            fell = bool(mean < (1 - tolerance) * self.lowest)
-            self.stale.fill_(0 if fell else int(self.stale) + 1)
-            self.lowest.copy_(torch.minimum(self.lowest, mean[0]))
-            self.settled.fill_(int(self.stale) >= 2)
-        self.upper_sum.zero_()
-        self.upper_count.zero_()
-
-    def moved(self, teacher: nn.Module) -> float:
-        """Largest change of any of the teacher's parameters."""
-        pairs = zip(teacher.parameters(), self.first.parameters(), strict=True)
-        return max(float((now - first).abs().max()) for now, first in pairs)
 
 
 def _student_optimizer(net: nn.Module, config: BilevelConfig, fused: bool) -> Optimizer:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from labelfix.methods.alarms import alarms
-from labelfix.methods.bilevel import Learner, Plan
-from labelfix.methods.devices import pick_device
+from labelfix.methods.bilevel import Learner
+from labelfix.methods.devices import pick_device, pick_precision
 from labelfix.methods.loop import train
+from labelfix.methods.plan import Plan
 from labelfix.methods.snapshots import Snapshots
 from labelfix.methods.task import Batch, Task
 from labelfix.methods.training import EpochReport, LoopConfig, Trained
@@ -94,9 +95,10 @@ def _fold_seed(seed: int, fold: int) -> int:
 
 
 def _loop_of(task: Task, plan: Plan, loop: LoopConfig) -> LoopConfig:
-    """The loop for this plan. The learner scales no loss, so half precision would underflow."""
+    """The loop for this plan. No loss is scaled here, so that half precision would underflow."""
     batch = plan.student_batch(task.noisy_rows) * plan.config.student_steps
-    precision = "32-true" if loop.precision == "16-mixed" else loop.precision
+    precision = pick_precision(pick_device(loop.device), loop.precision)
+    precision = "32-true" if precision == "16-mixed" else precision
     return replace(loop, batch_size=batch, precision=precision)
 
 

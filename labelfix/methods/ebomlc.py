@@ -40,7 +40,7 @@ class DynamicBarrier:
         student, alpha = learner.student, learner.teacher_parameters
         batch = learner.data.batch(rows, generator)
         logs_BK = student.log_probs(batch.x)
-        targets_BK = learner.teacher.targets(batch, logs_BK.detach(), generator)
+        targets_BK = learner.targets(batch, logs_BK, generator)
         loss = lower_loss(targets_BK, logs_BK)
         lower_w = student.gradient(loss)
         stepped_BK = student.replayed(self._inner(learner, lower_w, generator, len(rows)), batch.x)
@@ -73,7 +73,7 @@ class DynamicBarrier:
             batch = learner.data.batch(learner.more_rows(size), generator)
             logs_BK = student.log_probs_at(weights, batch.x)
             with torch.no_grad():
-                targets_BK = learner.teacher.targets(batch, logs_BK.detach(), generator)
+                targets_BK = learner.targets(batch, logs_BK, generator)
             slope = student.gradient_at(weights, lower_loss(targets_BK, logs_BK))
             weights = {name: value.detach() - rate * slope[name] for name, value in weights.items()}
         return weights
@@ -84,8 +84,7 @@ class DynamicBarrier:
         """The mixture loss and its gradients for student and teacher (Eq. 9)."""
         student = learner.student
         logs_BK = student.log_probs_at(student.parameters, clean.x)
-        corrected_BK = learner.teacher.corrected(clean, logs_BK.detach())
-        assert corrected_BK is not None, "this rule needs a teacher that corrects labels"
+        corrected_BK = learner.corrected(clean, logs_BK)
         upper = eq.mixture_loss(logs_BK, corrected_BK, clean.labels, self.rho)
         both = [*student.parameters.values(), *learner.teacher_parameters]
         found = average(learner.fabric, torch.autograd.grad(upper, both, materialize_grads=True))

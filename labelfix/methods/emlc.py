@@ -31,8 +31,6 @@ class EMLC:
 
     steps: int = 1
     adversarial: bool = True
-    meta: float = 1.0
-    own: float = 1.0
 
     def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         student = learner.student
@@ -40,18 +38,18 @@ class EMLC:
         for part in rows.chunk(self.steps):
             batch = learner.data.batch(part, generator)
             logs_BK = student.log_probs(batch.x)
-            targets_BK = learner.teacher.targets(batch, logs_BK.detach(), generator)
+            targets_BK = learner.targets(batch, logs_BK, generator)
             loss = lower_loss(targets_BK, logs_BK)
             gradient = student.gradient(loss)
             _, pull = student.ahead(gradient)
             window.append((batch.x, targets_BK, student.moment(), pull))
             student.step(gradient)
         upper, slope = learner.upper_gradient(student.parameters, learner.meta_batch(generator))
-        own = self.own * self.own_loss(learner, generator)
+        own = self.own_loss(learner, generator)
         found = list(torch.autograd.grad(own, learner.teacher_parameters, materialize_grads=True))
         discounts = eq.step_discounts(min(1.0, student.rate()), len(window))
         for (x, targets_BK, moment, pull), discount in zip(window, discounts, strict=True):
-            tangent_BK = self.meta * discount * student.tangent(x, pull(slope), moment)
+            tangent_BK = discount * student.tangent(x, pull(slope), moment)
             parts = teacher_gradient(targets_BK, learner.teacher_parameters, tangent_BK)
             found = [total + part for total, part in zip(found, parts, strict=True)]
         learner.move_teacher(found)

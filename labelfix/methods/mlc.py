@@ -27,14 +27,14 @@ class MLC:
     steps: int = 1
 
     def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        student, teacher = learner.student, learner.teacher
+        student = learner.student
         meta = learner.meta_batch(generator)
         before: Direction | None = None
         found: list[Tensor] = []
         for part in rows.chunk(self.steps):
             batch = learner.data.batch(part, generator)
             logs_BK = student.log_probs(batch.x)
-            targets_BK = teacher.targets(batch, logs_BK.detach(), generator)
+            targets_BK = learner.targets(batch, logs_BK, generator)
             loss = lower_loss(targets_BK, logs_BK)
             gradient = student.gradient(loss)
             ahead, pull = student.ahead(gradient)

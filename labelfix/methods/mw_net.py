@@ -27,7 +27,7 @@ class MetaWeightNet:
     divergence: float = 0.01
 
     def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        student, teacher = learner.student, learner.teacher
+        student = learner.student
         upper = torch.zeros((), device=learner.data.device)
         for number, part in enumerate(rows.chunk(self.every)):
             batch = learner.data.batch(part, generator)
@@ -35,7 +35,7 @@ class MetaWeightNet:
             if number == 0 and learner.teaching:
                 upper = self.meta_step(learner, batch, logs_BK, generator)
             with torch.no_grad():
-                targets_BK = teacher.targets(batch, logs_BK.detach(), generator)
+                targets_BK = learner.targets(batch, logs_BK, generator)
             loss = lower_loss(targets_BK, logs_BK)
             student.step(student.gradient(loss))
         return {"loss": loss, "upper": upper}
@@ -45,7 +45,7 @@ class MetaWeightNet:
     ) -> Tensor:
         """The teacher follows the upper loss's gradient through one step (Eq. 5, 10)."""
         student = learner.student
-        targets_BK = learner.teacher.targets(batch, logs_BK.detach(), generator)
+        targets_BK = learner.targets(batch, logs_BK, generator)
         gradient = student.gradient(lower_loss(targets_BK, logs_BK), keep_graph=True)
         ahead, pull = student.ahead(gradient)
         upper, after = learner.upper_gradient(ahead, learner.meta_batch(generator))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labelfix.methods.bilevel import BilevelConfig, Plan
 from labelfix.methods.ebomlc import EBOMLC, MLC_D
 from labelfix.methods.emlc import EMLC
 from labelfix.methods.mlc import MLC
 from labelfix.methods.mw_net import MetaWeightNet
+from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.task import Task
 from labelfix.methods.teachers import GatedTeacher, LabelCorrector, Rectifier, Teacher, WeightNet
 
