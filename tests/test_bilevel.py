@@ -357,7 +357,7 @@ def digits(noise):
     return task, right
 
 
-@pytest.mark.parametrize(("noise", "least"), [(0.0, 0.97), (0.4, 0.9)])
+@pytest.mark.parametrize(("noise", "least"), [(0.0, 0.95), (0.4, 0.9)])
 def test_clid_on_digits(noise, least):
     task, right = digits(noise)
     plan, _ = sized(PLANS["clid"], task)
