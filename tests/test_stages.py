@@ -343,7 +343,7 @@ def few_steps(monkeypatch):
 def test_a_bilevel_method_from_files_to_files(feature_files, tmp_path, few_steps, method):
     files, listener = feature_files(), Listener()
     summary = purify_features(files, tmp_path / "run", listener, method=method)
-    assert listener.tasks[0].startswith(f"purify ({method}, ")
+    assert listener.tasks[1].startswith(f"purify ({method}, ")
     learning = summary["witness"]["learning"]
     assert set(learning) == ({"mlc", "mlc-teacher"} if method == "mlc" else {"vri"})
     assert len(learning[method]["folds"]) == 5

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
+from labelfix.equations import tangents
 from labelfix.equations.hrp import meta_gradient, reliabilities
-from labelfix.equations.tangents import log_prob_tangent
+from labelfix.equations.tangents import compiled_log_prob_tangent, log_prob_tangent
 
 B, K = 6, 4
 
@@ -143,3 +144,41 @@ def test_unknown_direction():
     net = convnet(False)
     with pytest.raises(KeyError, match="weigth"):
         log_prob_tangent(net, {}, {}, draw(B, 3, 8, 8), {"weigth": torch.ones(1)})
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_compiled_equals_eager(training):
+    """The tracing, by the backend that generates no code; see the slow test for the default."""
+    check_compiled(convnet(True).train(training), "aot_eager")
+
+
+@pytest.mark.slow
+def test_compiled_by_inductor_equals_eager():
+    check_compiled(convnet(True).train(), "inductor")
+
+
+def check_compiled(net, backend):
+    x = draw(B, 3, 8, 8, seed=1)
+    params, buffers = parts(net)
+    before = {name: value.clone() for name, value in buffers.items()}
+    compiled = compiled_log_prob_tangent(net, backend=backend)
+    for seed in (0, 5):  # the second call is not checked by itself
+        direction = {n: draw(*p.shape, seed=i + seed) for i, (n, p) in enumerate(params.items())}
+        logs_BK, tangent_BK = log_prob_tangent(net, params, buffers, x, direction)
+        found = compiled(params, buffers, x, direction)
+        assert relative(found[0], logs_BK) < 1e-10
+        assert relative(found[1], tangent_BK) < 1e-10
+        assert not found[1].requires_grad
+    for name, value in net.named_buffers():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_compiler_that_loses_the_tangent_is_found_out(monkeypatch):
+    net, x = convnet(False), draw(B, 3, 8, 8, seed=1)
+    params, buffers = parts(net)
+    direction = {n: draw(*p.shape, seed=i) for i, (n, p) in enumerate(params.items())}
+    eager = log_prob_tangent(net, params, buffers, x, direction)
+    monkeypatch.setattr(tangents, "log_prob_tangent", lambda *_: (eager[0], 2 * eager[1]))
+    compiled = compiled_log_prob_tangent(net, backend="eager")
+    with pytest.raises(RuntimeError, match=r"differs from the eager one by 5\.0e-01"):
+        compiled(params, buffers, x, direction)

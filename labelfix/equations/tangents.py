@@ -79,7 +79,9 @@ Tangent = Callable[
 ]
 
 
-def compiled_log_prob_tangent(model: torch.nn.Module, *, tolerance: float = 1e-2) -> Tangent:
+def compiled_log_prob_tangent(
+    model: torch.nn.Module, *, tolerance: float = 1e-2, backend: str = "inductor"
+) -> Tangent:
     """:func:`log_prob_tangent` of one model under ``torch.compile``: ``(params, buffers, x, g)``.
 
     The first call compiles (tens of seconds) and compares with the eager value, for compilers were
@@ -90,6 +92,7 @@ def compiled_log_prob_tangent(model: torch.nn.Module, *, tolerance: float = 1e-2
         model: as for :func:`log_prob_tangent`; ``params`` and ``direction`` name all of its
             parameters.
         tolerance: relative difference from the eager tangent that is taken for rounding.
+        backend: of ``torch.compile``.
 
     Raises:
         RuntimeError: at the first call, where the compiled tangent is another one.
@@ -108,7 +111,7 @@ def compiled_log_prob_tangent(model: torch.nn.Module, *, tolerance: float = 1e-2
         value_BK, tangent_BK, *_ = torch.func.jvp(log_probs, (params,), (direction,))
         return value_BK, tangent_BK
 
-    compiled, checked = torch.compile(tangent), False
+    compiled, checked = torch.compile(tangent, backend=backend), False
 
     def call(
         params: Mapping[str, Tensor],

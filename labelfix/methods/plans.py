@@ -32,7 +32,7 @@ def rectifier(task: Task) -> Teacher:
 PLANS = {
     "mlc": Plan(rule=MLC(), make_teacher=corrector, upper="ce-clean"),
     "mlc-d": Plan(rule=MLC_D, make_teacher=corrector, upper="ce-clean"),
-    "emlc": Plan(rule=EMLC(), make_teacher=gated, upper="ce-clean"),
+    "emlc": Plan(rule=EMLC(), make_teacher=gated, upper="ce-clean", config=BilevelConfig(lr=0.02)),
     "ebomlc": Plan(rule=EBOMLC, make_teacher=corrector, upper="ce-clean"),
     "mw-net": Plan(rule=MetaWeightNet(), make_teacher=weight_net, upper="ce-clean"),
     "clid": Plan(
