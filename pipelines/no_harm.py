@@ -9,9 +9,35 @@ asymmetric (each class to the next) and instance-dependent, at 0, 5, 10, 20, 40,
 300 or 1,000 checked rows drawn uniformly. One cell = one call of `labelfix.purify` with its
 defaults; the figures are over the rows that were not checked. Finished cells are appended to CELLS
 and skipped by a second call; `--part i/n` takes every n-th cell, so that n processes can share the
-grid; `--digits-table` runs DESIGN's digits cells (100 checked rows, seeds 0 to 4) instead. At the
+grid; `--digits-table` runs eleven digits cells (100 checked rows, seeds 0 to 4) instead. At the
 end every cell of CELLS is summed up.
 
+Measured on a 2-core AMD EPYC with other work, 12 to 20 s a digits cell and 30 to 45 s a CIFAR one.
+Grid, one seed, 98 of 126 cells (digits all; CIFAR symmetric all, asymmetric and instance with 100
+checked rows, but for instance at 80 %, and some with 300; just before the neighbours' temperature
+was chosen by the labels): worst gain -0.07 points; at 0 % noise at most 0.07 % of the labels
+changed; the evidence's interval held the accuracy of the unchecked rows in 93 of 98 cells. CIFAR,
+100 checked rows: symmetric 5 % 95.0 -> 95.0, 20 % 80.0 -> 86.3, 40 % 60.0 -> 73.3, 80 % 20.0 ->
+24.9; asymmetric 20 % 80.0 -> 88.1, 40 % 60.0 -> 78.1; instance 20 % 79.3 -> 85.7, 40 % 59.6 ->
+74.3.
+
+The digits table (after it), 55 cells: worst gain -0.06 points, none below -0.3:
+
+    digits asymmetric 0.05 | 100: 94.9 -> 99.1
+    digits asymmetric 0.2 | 100: 79.9 -> 97.4
+    digits asymmetric 0.4 | 100: 60.0 -> 96.9
+    digits instance 0.05 | 100: 94.3 -> 99.3
+    digits instance 0.2 | 100: 79.7 -> 98.4
+    digits instance 0.4 | 100: 59.6 -> 97.1
+    digits symmetric 0.0 | 100: 100.0 -> 100.0
+    digits symmetric 0.05 | 100: 94.9 -> 99.6
+    digits symmetric 0.2 | 100: 79.9 -> 98.9
+    digits symmetric 0.4 | 100: 60.0 -> 97.6
+    digits symmetric 0.7 | 100: 29.9 -> 91.7
+
+A forty-line sketch with an RBF support vector machine, where the project began: symmetric 99.8,
+98.6, 97.1, 69.5; next class 99.7, 97.3, 89.6; instance 96.1, 90.8, 79.2. Two cells fall short of
+it: symmetric 5 % by 0.2 and asymmetric 5 % by 0.6 points.
 """
 
 from __future__ import annotations
