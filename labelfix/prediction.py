@@ -16,6 +16,7 @@ from labelfix.errors import DegenerateLearningError, InputError
 from labelfix.methods import dmlp, folds, head
 from labelfix.methods.collapse import collapse_of
 from labelfix.methods.cross_fit import cross_fit
+from labelfix.methods.design import Design
 from labelfix.methods.devices import pick_device
 from labelfix.methods.feature_rows import FeatureNet, FeatureRows
 from labelfix.methods.neighbours import Neighbours
@@ -200,7 +201,8 @@ def run_dmlp(
 ) -> Found:
     """DMLP, and unless only that is wanted, a net trained on its purified soft labels."""
     device = pick_device(config.device)
-    learn = (rows.features, rows.given, rows.checked, fold, rows.classes)
+    design = Design.of(rows.features, device)  # measured once for all that follows
+    learn = (design, rows.given, rows.checked, fold, rows.classes)
     with report.task("purify (dmlp)") as advance:
         found = dmlp.purify(*learn, device=device, on_pass=without_remark(advance))
     first: Found = (
@@ -218,7 +220,9 @@ def run_dmlp(
     targets = fold_targets(witnesses, rows.given, rows.checked, fold)
     with report.task("purify (dmlp-naive)") as advance:
         retrained = head.fit_head(
-            rows.features,
+            design
+            if device.type == "cpu" and config.devices * config.num_nodes == 1
+            else rows.features,  # worker processes measure for themselves
             targets,
             loop=replace(config.loop, seed=config.seed),
             on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),

@@ -47,9 +47,13 @@ class Design:
     resident: Tensor | None
 
     @classmethod
-    def of(cls, features: Matrix, device: torch.device | str = "cpu") -> Design:
-        """Measure ``(N, D)`` finite features and place them."""
+    def of(cls, features: Matrix | Design, device: torch.device | str = "cpu") -> Design:
+        """Measure ``(N, D)`` finite features and place them; a design there stays itself."""
         device = torch.device(device)
+        if isinstance(features, Design):
+            if features.device == device:
+                return features
+            features = features.source
         mean, std = _moments(features)
         varies = std > 1e-6 * std.amax().clamp_min(1e-30)
         scale = torch.where(varies, 1 / (std.clamp_min(1e-30) * features.shape[1] ** 0.5), 0.0)

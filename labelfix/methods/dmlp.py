@@ -24,7 +24,7 @@ DEFAULTS = DMLPConfig()
 
 
 def purify(
-    features: Matrix,
+    features: Matrix | Design,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -56,7 +56,7 @@ def purify(
 
 
 def nested(
-    features: Matrix,
+    features: Matrix | Design,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],

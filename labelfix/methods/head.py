@@ -83,7 +83,7 @@ class Head:
         self,
         fabric: Fabric,
         *,
-        features: Matrix,
+        features: Matrix | Design,
         targets: FoldTargets,
         config: HeadConfig,
     ) -> None:
@@ -130,7 +130,7 @@ class Head:
 
 
 def fit_head(
-    features: Matrix,
+    features: Matrix | Design,
     targets: FoldTargets,
     *,
     config: HeadConfig = DEFAULTS,
@@ -160,7 +160,7 @@ def fit_head(
         devices=loop.devices, num_nodes=loop.num_nodes, precision=loop.precision,
     )  # fmt: skip
     state = train(build, settings, on_epoch=on_epoch).modules["nets"]
-    design = Design.of(features)
+    design = Design.of(features, features.device if isinstance(features, Design) else "cpu")
     nets = FoldNets(count, design.shape[1], config.hidden, classes)
     nets.load_state_dict(state)
     logs_NK = np.empty((rows, classes), dtype=np.float32)
