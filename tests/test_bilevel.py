@@ -101,6 +101,13 @@ def test_a_fold_without_noisy_rows_is_an_alarm(blobs):
         FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=True)
 
 
+def test_a_fold_without_checked_rows_is_an_alarm(blobs):
+    made = blobs(rows=60, checked=2)
+    made.folds[:2] = 0
+    with pytest.raises(DegenerateLearningError, match="fold 0: no checked row is left"):
+        FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=True)
+
+
 def test_equal_seeds_give_equal_bits(blobs):
     task = task_of(blobs(rows=150))
     one, two, three = (

@@ -84,7 +84,7 @@ class FoldRows:
             in for the given ones.
 
     Raises:
-        DegenerateLearningError: no row with a label is left.
+        DegenerateLearningError: no row with a label is left, or no checked one where those steer.
     """
 
     def __init__(self, task: Task, fold: int, device: torch.device, *, clean_apart: bool) -> None:
@@ -98,6 +98,8 @@ class FoldRows:
         self.labels_N = torch.from_numpy(np.where(seen, known, -1)).to(device)
         if not len(self.noisy):
             raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
+        if clean_apart and not len(self.clean):
+            raise DegenerateLearningError(f"fold {fold}: no checked row is left; check more rows")
 
     def batch(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
         """Rows by number (int64, CPU), augmented with a generator, else as they are."""
