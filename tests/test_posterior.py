@@ -48,6 +48,40 @@ def test_transition_approaches_the_truth_with_many_rows():
     assert np.allclose(found, truth, atol=0.02)
 
 
+def test_the_prior_of_a_transition_follows_the_spread():
+    nothing = torch.tensor([], dtype=torch.int64)
+    spread = torch.tensor([[0.0, 0.9, 0.1], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]], dtype=torch.float64)
+    found = eq.transition_matrix(nothing, nothing, 3, spread)  # no row: a rate of one half
+    assert torch.allclose(found, 0.5 * torch.eye(3, dtype=torch.float64) + 0.5 * spread)
+
+
+def test_one_pass_of_the_spread_by_hand():
+    p = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], dtype=torch.float64)
+    given = torch.tensor([1, 1, 0])
+    assert np.allclose(eq.spread_of_errors(p, given, passes=1), [[0, 1], [1, 0]])
+    three = torch.cat([p, p[:, :1]], 1) / (1 + p[:, :1])  # a third class that nobody gave
+    shape = eq.spread_of_errors(three, given, prior_rows=1.0, passes=1)
+    start = 0.8 * np.eye(3) + 0.1 * (1 - np.eye(3))
+    counts = np.zeros((3, 3))
+    for row, code in zip(three.numpy(), given.tolist(), strict=True):
+        counts[:, code] += row * start[:, code] / (row * start[:, code]).sum()
+    rate = (counts.sum() - counts.trace() + 0.5) / (counts.sum() + 1)
+    wrong = (counts + rate / 2) * (1 - np.eye(3))
+    assert np.allclose(shape, wrong / wrong.sum(1, keepdims=True), rtol=1e-12)
+
+
+@pytest.mark.parametrize("quality", [2.0, 4.0])
+def test_the_spread_finds_where_wrong_labels_go_without_a_checked_row(quality):
+    random = np.random.default_rng(0)
+    right = random.integers(0, 4, 8000)
+    given = np.where(random.random(8000) < 0.2, (right + 1) % 4, right)
+    p = torch.from_numpy(witness(right, 4, quality)).double().exp()
+    found = eq.spread_of_errors(p, torch.from_numpy(given))
+    assert (found[range(4), [1, 2, 3, 0]] > 0.9).all()
+    assert torch.equal(found.diagonal(), torch.zeros(4, dtype=torch.float64))
+    assert torch.allclose(found.sum(1), torch.ones(4, dtype=torch.float64))
+
+
 def test_likelihood_of_given_takes_the_column():
     transition = torch.tensor([[0.9, 0.1], [0.3, 0.7]])
     found = eq.log_likelihood_of_given(transition, torch.tensor([0, 1, -1]))
@@ -189,6 +223,17 @@ def test_right_labels_stay(quality):
     assert (found.decisions == CORRECT).sum() <= 3
 
 
+def test_few_checked_rows_suffice_where_errors_go_one_way():
+    right, _, checked, folds, logs = case(rows=3000, classes=10, quality=4.0, checked=60)
+    random = np.random.default_rng(1)
+    given = np.where(random.random(3000) < 0.1, (right + 1) % 10, right).astype(np.int32)
+    left = checked < 0
+    found = judge({"dmlp": [logs]}, given, checked, folds)
+    pool = fit_pool([logs[~left]], given[~left], right[~left], folds[~left])  # even spread
+    plain = pool.judge([logs], given).argmax(1)
+    assert (found.labels != right)[left].mean() < (plain != right)[left].mean() / 2
+
+
 @pytest.mark.parametrize("noise", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("quality", [1.0, 2.5])
 def test_labels_never_get_worse(noise, quality):
@@ -198,7 +243,7 @@ def test_labels_never_get_worse(noise, quality):
 
 
 def test_every_decision_means_what_it_says():
-    right, given, checked, found = run(noise=0.35, missing=40)
+    right, given, checked, found = run(noise=0.35, missing=40, quality=2.0)
     counts = np.bincount(found.decisions, minlength=5)
     assert (counts > 0).all()
     labels, best = found.labels, found.soft_labels.argmax(1)

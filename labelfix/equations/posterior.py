@@ -17,28 +17,78 @@ from torch import Tensor
 
 
 def transition_matrix(
-    right_N: Tensor, given_N: Tensor, classes: int, prior_rows: float = 20.0
+    right_N: Tensor,
+    given_N: Tensor,
+    classes: int,
+    spread_KK: Tensor | None = None,
+    *,
+    prior_rows: float = 20.0,
 ) -> Tensor:
     """``T[y, given]``, the probability that a row of class y was given each label; ``(K, K)``.
 
-    Each row is a Dirichlet mean: the counts, and ``prior_rows`` imaginary rows of symmetric noise
-    at the pooled rate, so that a class with few checked rows leans on the others.
+    Each row is a Dirichlet mean: the counts, and ``prior_rows`` imaginary rows that are wrong at
+    the pooled rate, so that a class with few checked rows leans on the others.
 
     Args:
         right_N: ``(N,)`` right classes of audited rows.
         given_N: ``(N,)`` given classes; -1 (no label) does not count.
         classes: K >= 2.
+        spread_KK: which labels the imaginary wrong rows were given, from :func:`spread_of_errors`;
+            None = all others alike (symmetric noise).
         prior_rows: strength of the prior, in rows a class.
     """
     labelled_N = given_N >= 0
     counts_KK = torch.zeros(classes, classes, dtype=torch.float64)
     ones_N = torch.ones(int(labelled_N.sum()), dtype=torch.float64)
     counts_KK.index_put_((right_N[labelled_N], given_N[labelled_N]), ones_N, accumulate=True)
-    wrong = counts_KK.sum() - counts_KK.trace()
-    rate = (wrong + 0.5) / (counts_KK.sum() + 1)
-    prior_KK = torch.full_like(counts_KK, float(rate) / (classes - 1))
-    prior_KK.fill_diagonal_(1 - float(rate))
+    prior_KK = _at_rate(_error_rate(counts_KK), _even(classes) if spread_KK is None else spread_KK)
     return (counts_KK + prior_rows * prior_KK) / (counts_KK.sum(1, keepdim=True) + prior_rows)
+
+
+def spread_of_errors(
+    p_NK: Tensor, given_N: Tensor, *, prior_rows: float = 20.0, passes: int = 50
+) -> Tensor:
+    """Which labels the wrong rows of each class were given, ``(K, K)``: rows sum to 1, diagonal 0.
+
+    The off-diagonal shape of the T that makes the given labels likeliest, ``prod_i sum_y p(y|x_i)
+    T[y, given_i]``, by expectation maximisation (Dawid and Skene, 1979). No right label is needed,
+    so all rows tell where wrong labels go; how many are wrong is left to the checked rows, because
+    a model's own errors look like label noise.
+
+    Args:
+        p_NK: ``(N, K)`` probabilities of the right class, without the row's own label.
+        given_N: ``(N,)`` class codes.
+        prior_rows: imaginary rows a class of symmetric noise.
+        passes: at most.
+    """
+    classes = p_NK.shape[1]
+    transition_KK = _at_rate(torch.tensor(0.2, dtype=torch.float64), _even(classes))
+    for _ in range(passes):
+        q_NK = p_NK * transition_KK.T[given_N]
+        q_NK = q_NK / q_NK.sum(1, keepdim=True).clamp_min(1e-30)
+        counts_KK = torch.zeros_like(transition_KK).index_add_(1, given_N, q_NK.T)
+        prior_KK = _at_rate(_error_rate(counts_KK), _even(classes))
+        before_KK = transition_KK
+        transition_KK = counts_KK + prior_rows * prior_KK
+        transition_KK = transition_KK / transition_KK.sum(1, keepdim=True)
+        if float((transition_KK - before_KK).abs().max()) < 1e-4:
+            break
+    wrong_KK = transition_KK.clone().fill_diagonal_(0)
+    return wrong_KK / wrong_KK.sum(1, keepdim=True)
+
+
+def _error_rate(counts_KK: Tensor) -> Tensor:
+    return (counts_KK.sum() - counts_KK.trace() + 0.5) / (counts_KK.sum() + 1)
+
+
+def _even(classes: int) -> Tensor:
+    """The spread of symmetric noise."""
+    even_KK = torch.full((classes, classes), 1 / (classes - 1), dtype=torch.float64)
+    return even_KK.fill_diagonal_(0)
+
+
+def _at_rate(rate: Tensor, spread_KK: Tensor) -> Tensor:
+    return (1 - rate) * torch.eye(len(spread_KK), dtype=torch.float64) + rate * spread_KK
 
 
 def log_likelihood_of_given(transition_KK: Tensor, given_N: Tensor) -> Tensor:

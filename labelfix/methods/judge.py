@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from labelfix.methods.evidence import Evidence, measure, self_estimated
 from labelfix.methods.unaudited import estimate, self_estimate
-from labelfix.methods.witnesses import Pool, fit_pool
+from labelfix.methods.witnesses import Candidate, Pool
 
 KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)  # in the order of the contract's names
 
 Predictions = Mapping[str, Sequence[NDArray[np.floating]]]
+Candidates = Mapping[str, Candidate]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +93,11 @@ def judge(
     rows_V = np.flatnonzero(checked >= 0)
     if not len(rows_V):
         return _judge_unaudited(predictions, given, config)
-    losses = posterior_losses(predictions, given, checked, folds, rows_V)
+    candidates = {name: Candidate.of(logs, given) for name, logs in predictions.items()}
+    losses = posterior_losses(candidates, given, checked, folds, rows_V)
     witness = min(losses, key=lambda name: losses[name])
-    pool = _fit(predictions[witness], given, checked, folds, rows_V)
-    honest_q, honest_label = _cross_fitted(predictions, given, checked, folds, rows_V, config)
+    pool = candidates[witness].fit(given, checked, folds, rows_V)
+    honest_q, honest_label = _cross_fitted(candidates, given, checked, folds, rows_V, config)
     gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
     if not gate_open:
         honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
@@ -187,7 +189,7 @@ def review_ranks(
 
 
 def posterior_losses(
-    predictions: Predictions,
+    candidates: Candidates,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -198,29 +200,19 @@ def posterior_losses(
     A row is judged by a pool that was fitted on the other folds among ``rows_V``.
     """
     losses = {}
-    for name, logs in predictions.items():
+    for name, candidate in candidates.items():
         total = 0.0
         for fold in np.unique(folds[rows_V]):
             own = rows_V[folds[rows_V] == fold]
-            pool = _fit(logs, given, checked, folds, rows_V[folds[rows_V] != fold])
-            soft_VK = pool.judge([each[own] for each in logs], given[own])
+            pool = candidate.fit(given, checked, folds, rows_V[folds[rows_V] != fold])
+            soft_VK = candidate.judge(pool, given, own)
             total -= np.log(soft_VK[np.arange(len(own)), checked[own]].clip(1e-12)).sum()
         losses[name] = float(total / max(1, len(rows_V)))
     return losses
 
 
-def _fit(
-    logs: Sequence[NDArray[np.floating]],
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
-    rows: NDArray[np.int64],
-) -> Pool:
-    return fit_pool([each[rows] for each in logs], given[rows], checked[rows], folds[rows])
-
-
 def _cross_fitted(
-    predictions: Predictions,
+    candidates: Candidates,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -228,16 +220,16 @@ def _cross_fitted(
     config: JudgeConfig,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Posterior and label of each checked row, judged as if nobody had checked its fold."""
-    classes = next(iter(predictions.values()))[0].shape[1]
+    classes = len(next(iter(candidates.values())).spread)
     soft_VK = np.empty((len(rows_V), classes))
     label_V = np.empty(len(rows_V), dtype=np.int32)
     for fold in np.unique(folds[rows_V]):
         own = folds[rows_V] == fold
         others, own_rows = rows_V[~own], rows_V[own]
-        losses = posterior_losses(predictions, given, checked, folds, others)
-        logs = predictions[min(losses, key=lambda name: losses[name])]
-        pool = _fit(logs, given, checked, folds, others)
-        soft_VK[own] = pool.judge([each[own_rows] for each in logs], given[own_rows])
+        losses = posterior_losses(candidates, given, checked, folds, others)
+        believed = candidates[min(losses, key=lambda name: losses[name])]
+        pool = believed.fit(given, checked, folds, others)
+        soft_VK[own] = believed.judge(pool, given, own_rows)
         label_V[own] = _decide(soft_VK[own], given[own_rows], config, True)
     return soft_VK, label_V
 

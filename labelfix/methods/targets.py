@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfix.methods.witnesses import fit_pool
+from labelfix.methods.witnesses import Candidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ def fold_targets(
     transition_GKK = np.empty((len(witnesses), classes, classes), np.float32)
     for fold, hidden in enumerate(witnesses):
         seen = np.flatnonzero((checked >= 0) & (folds != fold))
-        pool = fit_pool([logs[seen] for logs in hidden], given[seen], checked[seen], folds[seen])
+        candidate = Candidate.of(hidden, np.where(folds == fold, -1, given))
+        pool = candidate.fit(given, checked, folds, seen)
         soft_GNK[fold] = pool.judge(hidden, given)
         soft_GNK[fold, seen] = np.eye(classes)[checked[seen]]
         transition_GKK[fold] = pool.transition.numpy()

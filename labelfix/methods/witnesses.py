@@ -13,6 +13,7 @@ from torch import Tensor
 from labelfix.equations import posterior as eq
 
 BLOCK_ROWS = 65536
+SPREAD_ROWS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +50,54 @@ class Pool:
         return q_NK
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A prediction that may be believed, and what it says of the noise.
+
+    Attributes:
+        log_probabilities: one or more ``(N, K)`` arrays, out of fold, that are weighed together.
+        spread: ``(K, K)``, :func:`labelfix.equations.posterior.spread_of_errors` of all rows.
+    """
+
+    log_probabilities: Sequence[NDArray[np.floating]]
+    spread: Tensor
+
+    @classmethod
+    def of(
+        cls, log_probabilities: Sequence[NDArray[np.floating]], given: NDArray[np.int32]
+    ) -> Candidate:
+        """With the spread under the witnesses' plain mean: no checked row has a say in it."""
+        labelled = np.flatnonzero(given >= 0)
+        rows = np.random.default_rng(0).permutation(labelled)[:SPREAD_ROWS]
+        mean_BK = np.mean([logs[rows] for logs in log_probabilities], 0, dtype=np.float64)
+        p_BK = torch.from_numpy(mean_BK).softmax(1)
+        given_B = torch.from_numpy(given[rows].astype(np.int64))
+        return cls(log_probabilities=log_probabilities, spread=eq.spread_of_errors(p_BK, given_B))
+
+    def fit(
+        self,
+        given: NDArray[np.int32],
+        checked: NDArray[np.int32],
+        folds: NDArray[np.int8],
+        rows: NDArray[np.int64],
+    ) -> Pool:
+        """The pool of some checked rows; the arrays are those of all rows."""
+        logs = [each[rows] for each in self.log_probabilities]
+        return fit_pool(logs, given[rows], checked[rows], folds[rows], self.spread)
+
+    def judge(
+        self, pool: Pool, given: NDArray[np.int32], rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """The posterior of some rows, ``(B, K)``."""
+        return pool.judge([each[rows] for each in self.log_probabilities], given[rows])
+
+
 def fit_pool(
     log_probabilities: Sequence[NDArray[np.floating]],
     given: NDArray[np.int32],
     right: NDArray[np.int32],
     folds: NDArray[np.int8],
+    spread: Tensor | None = None,
 ) -> Pool:
     """Fit the pool's weights on checked rows by penalised maximum likelihood.
 
@@ -65,6 +109,7 @@ def fit_pool(
         given: ``(V,)`` given codes of the checked rows, -1 = no label.
         right: ``(V,)`` right codes.
         folds: ``(V,)`` folds.
+        spread: ``(K, K)``, where wrong labels go by all rows; None = anywhere.
     """
     classes = log_probabilities[0].shape[1]
     given_V = torch.from_numpy(given.astype(np.int64))
@@ -73,13 +118,13 @@ def fit_pool(
     likelihood_VK = torch.zeros(len(given_V), classes, dtype=torch.float64)
     for fold in fold_V.unique():
         own = fold_V == fold
-        transition_KK = eq.transition_matrix(right_V[~own], given_V[~own], classes)
+        transition_KK = eq.transition_matrix(right_V[~own], given_V[~own], classes, spread)
         likelihood_VK[own] = eq.log_likelihood_of_given(transition_KK, given_V[own])
     predictions = [torch.from_numpy(logs.astype(np.float64)) for logs in log_probabilities]
     terms_VKJ = eq.pool_terms(predictions, likelihood_VK, given_V)
     return Pool(
         weights=_maximise(terms_VKJ, right_V, witnesses=len(predictions)),
-        transition=eq.transition_matrix(right_V, given_V, classes),
+        transition=eq.transition_matrix(right_V, given_V, classes, spread),
     )
 
 
