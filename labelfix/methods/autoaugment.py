@@ -30,7 +30,7 @@ def auto_augment(images: Tensor, generator: torch.Generator) -> Tensor:
     order = torch.randperm(len(pixels), generator=generator, device=images.device)
     seed = torch.randint(2**31, (), generator=generator, device=images.device)
     with torch.random.fork_rng(devices=[]):  # torchvision knows only the global generator
-        torch.manual_seed(int(seed))
+        torch.default_generator.manual_seed(int(seed))
         for group in order.tensor_split(GROUPS):
             if len(group):
                 views[group] = policy(pixels[group]).float() / 255

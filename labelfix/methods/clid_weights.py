@@ -69,7 +69,7 @@ class ClidWeights(nn.Module):
         order = torch.randperm(len(task.usable), generator=generator)
         self.config, self.rows = config, task.usable[order[: config.rows]]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(task.seed)
+            torch.default_generator.manual_seed(task.seed)
             self.net = WeightNet().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.rate)
 

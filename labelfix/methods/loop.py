@@ -20,7 +20,7 @@ from torch.multiprocessing import get_context
 
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.checkpoint import load_checkpoint
-from labelfix.methods.devices import make_fabric
+from labelfix.methods.devices import make_fabric, seed_global
 from labelfix.methods.training import EpochReport, LoopConfig, Method, Trained
 from labelfix.methods.worker import INIT, OnEpoch, Worker, derive_seed, identity
 
@@ -94,7 +94,7 @@ def _run(
     """One worker process; returns what went wrong with the learning, if anything."""
     device = fabric.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(config.seed, 0, INIT, 0))
+        seed_global(derive_seed(config.seed, 0, INIT, 0), device)
         worker = Worker(fabric, build(fabric), config, checkpoint, tell)
         try:
             worker.fit()

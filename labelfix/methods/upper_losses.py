@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from labelfix.equations.clid import clid_loss, star_clid_loss
@@ -176,6 +175,8 @@ def _balanced(
 
 def _likely_clean(losses: Losses) -> NDArray[np.bool_]:
     """Rows of the component with the smaller mean, by a mixture of two Gaussians."""
+    from sklearn.mixture import GaussianMixture  # scikit-learn takes a second
+
     column = losses.astype(np.float64)[:, None]
     if np.ptp(column) < 1e-6:
         return np.ones(len(losses), bool)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.checkpoint import load_checkpoint, restore, save_checkpoint
+from labelfix.methods.devices import seed_global
 from labelfix.methods.training import EpochReport, LoopConfig, Method
 
 INIT, ROWS = 2**32 - 1, 2**32 - 2  # "step" numbers of the draws that belong to no step
@@ -139,7 +140,8 @@ class Worker:
         """One step of the method, and the update unless it does that itself; returns the loss."""
         epoch, config, method = self.progress.epoch, self.config, self.method
         seed = derive_seed(config.seed, epoch, step, self.fabric.global_rank)
-        torch.manual_seed(seed)  # dropout within the nets knows only the global generator
+        # dropout within the nets knows only the global generator
+        seed_global(seed, self.fabric.device)
         factor = lr_factor(
             (epoch + (step + 0.5) / steps) / config.epochs,
             warmup=config.warmup,
