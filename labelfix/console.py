@@ -81,6 +81,9 @@ class Terminal:
         decisions = "  ".join(f"{name} {count}" for name, count in summary["decisions"].items())
         rate = summary["noise_rate"]
         noise = "unknown" if rate is None else f"{rate:.1%}"
+        if summary["noise_rate_interval"] is not None:
+            low, high = summary["noise_rate_interval"]
+            noise += f" (audited rows: {low:.1%} to {high:.1%})"
         self.result(f"{summary['rows']} rows, {len(summary['class_names'])} classes, "
                     f"estimated noise rate {noise}")  # fmt: skip
         self.result(f"decisions: {decisions}")
@@ -96,7 +99,9 @@ class Terminal:
         if evidence["audited"]:
             title = f"Evidence: {evidence['rows']} audited rows, each judged without its own labels"
         else:
-            title = "Self-estimated: no row was checked, this is the model's own opinion"
+            title = (
+                "Self-estimated: no row of the data was checked, this is the model's own opinion"
+            )
         measured = "measured" if evidence["audited"] else "self-estimated"
         self.table(title, ("", measured, "95 % interval"), rows)
 

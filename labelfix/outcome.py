@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelfix import contract, inputs
 from labelfix.artifacts import versions
+from labelfix.methods.evidence import Evidence
 from labelfix.methods.judge import Judgement
 from labelfix.methods.scores import Scores
 from labelfix.rows import Prediction, Rows
@@ -34,6 +35,7 @@ def summarise(
         "settings": asdict(run.config)
         | {"method": judgement.witness, "backbone": run.config.backbone_name},
         "noise_rate": noise_rate(judgement, dataset.given),
+        "noise_rate_interval": noise_rate_interval(judgement.evidence),
         "transition_matrix": judgement.transition.tolist(),
         "decisions": {name: decisions.get(name, 0) for name in contract.DECISIONS},
         "label_changes_allowed": judgement.gate_open,
@@ -71,6 +73,14 @@ def noise_rate(judgement: Judgement, given: NDArray[np.int32]) -> float | None:
     return float(1 - judgement.soft_labels[rows, given[rows]].astype(np.float64).mean())
 
 
+def noise_rate_interval(evidence: Evidence) -> list[float] | None:
+    """95 % interval of the share of wrong labels, from the audited rows; None = there are none."""
+    if not evidence.audited:
+        return None
+    before = evidence.label_accuracy_before
+    return [1 - before.high, 1 - before.low]
+
+
 def write_labels(
     dataset: inputs.Dataset,
     judgement: Judgement,
@@ -80,7 +90,9 @@ def write_labels(
 ) -> None:
     """labels.parquet, with nothing in its metadata that differs between two equal runs."""
     started = time.monotonic()
-    told = ("source", "settings", "noise_rate", "fingerprints", "checked_rows")
+    told = (
+        "source", "settings", "noise_rate", "noise_rate_interval", "fingerprints", "checked_rows",
+    )  # fmt: skip
     metadata = {name: summary[name] for name in told}
     contract.write(
         run.folder.labels,

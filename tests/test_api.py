@@ -96,8 +96,8 @@ def test_clean_rows_beside_the_features(made):
     )
     assert len(result.labels) == rest.sum()
     assert sorted(result.review_ranks) == list(range(1, rest.sum() + 1))
-    assert result.evidence.rows == 0  # nobody audited a given label
-    assert math.isnan(result.evidence.label_accuracy_before.value)
+    assert not result.evidence.audited  # nobody audited a given label
+    assert math.isnan(result.evidence.label_accuracy_before.low)
     had = made.given[rest] >= 0
     truth = NAMES[made.right[rest]]
     assert (result.labels == truth)[had].mean() >= (NAMES[made.given[rest]] == truth)[had].mean()

@@ -166,7 +166,7 @@ def test_without_checked_rows_the_table_says_whose_opinion_it_is(feature_files, 
         "--device", "cpu", "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.status == 0
-    assert "Self-estimated: no row was checked" in done.out
+    assert "Self-estimated: no row of the data was checked" in done.out
     assert "nan" not in done.out
 
 

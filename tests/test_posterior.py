@@ -163,8 +163,8 @@ def penalised(weights, logs, given, right, folds):
         agrees = torch.eye(4, dtype=torch.float64)[given[row]]
         terms = torch.from_numpy(logs[row]).double(), transition[:, given[row]].log(), agrees
         total += float((torch.stack(terms, 1) @ weights).log_softmax(0)[right[row]])
-    centre = torch.tensor([1.0, 0.5, 1.0], dtype=torch.float64)
-    precision = torch.tensor([1.0, 1.0, 0.5], dtype=torch.float64)
+    centre = torch.tensor([1.0, 0.75, 0.5], dtype=torch.float64)
+    precision = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64)
     return total - float(0.5 * (precision * (weights - centre) ** 2).sum())
 
 
@@ -376,13 +376,32 @@ def test_evidence_figures_by_hand():
         assert 0 <= figure.low <= figure.value <= figure.high <= 1
 
 
-def test_evidence_without_audited_rows_is_nan():
-    right, given, _, folds, logs = case()
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.4])
+def test_without_audited_rows_all_given_labels_tell_the_noise(noise):
+    right, given, _, folds, logs = case(rows=4000, noise=noise, quality=4.0)
     given[:150] = -1  # checked rows that nobody had labelled
     checked = np.where(np.arange(len(right)) < 150, right, -1).astype(np.int32)
-    found = judge({"dmlp": [logs]}, given, checked, folds)
-    assert found.evidence.rows == 0
-    assert math.isnan(found.evidence.label_accuracy_before.value)
+    found, left = judge({"dmlp": [logs]}, given, checked, folds), checked < 0
+    assert 1 - found.transition.diagonal() == pytest.approx([noise] * 4, abs=0.04)
+    after, before = (found.labels == right)[left].mean(), (given == right)[left].mean()
+    assert after >= before - 0.003
+    assert noise < 0.1 or after > before + 0.05
+    evidence = found.evidence
+    assert not evidence.audited
+    assert math.isnan(evidence.label_accuracy_after.low)
+    assert evidence.label_accuracy_after.value == pytest.approx(after, abs=0.03)
+
+
+def test_the_rate_of_errors_needs_calibration_only():
+    random = np.random.default_rng(0)
+    right = random.integers(0, 4, 8000)
+    given = np.where(random.random(8000) < 0.25, (right + 1) % 4, right)
+    scores = random.normal(size=(8000, 4)) * 1.5
+    scores[np.arange(8000), right] += 1.5 * 1.5  # calibrated: shift = squared spread
+    p, codes = torch.from_numpy(scores).softmax(1), torch.from_numpy(given)
+    spread = eq.spread_of_errors(p, codes)
+    assert eq.rate_of_errors(p, codes, spread) == pytest.approx(0.25, abs=0.03)
+    assert eq.rate_of_errors(p, torch.from_numpy(right), spread) < 0.01
 
 
 def test_evidence_is_honest():

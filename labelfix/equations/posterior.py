@@ -21,8 +21,10 @@ def transition_matrix(
     given_N: Tensor,
     classes: int,
     spread_KK: Tensor | None = None,
+    rate: float | None = None,
     *,
     prior_rows: float = 20.0,
+    rate_rows: float = 10.0,
 ) -> Tensor:
     """``T[y, given]``, the probability that a row of class y was given each label; ``(K, K)``.
 
@@ -30,18 +32,23 @@ def transition_matrix(
     the pooled rate, so that a class with few checked rows leans on the others.
 
     Args:
-        right_N: ``(N,)`` right classes of audited rows.
+        right_N: ``(N,)`` right classes of audited rows; there may be none.
         given_N: ``(N,)`` given classes; -1 (no label) does not count.
         classes: K >= 2.
         spread_KK: which labels the imaginary wrong rows were given, from :func:`spread_of_errors`;
             None = all others alike (symmetric noise).
+        rate: expected share of wrong labels, from :func:`rate_of_errors`, worth ``rate_rows``
+            rows in the pooled rate; None = a half, worth one row.
         prior_rows: strength of the prior, in rows a class.
+        rate_rows: strength of the rate's prior, in rows.
     """
     labelled_N = given_N >= 0
     counts_KK = torch.zeros(classes, classes, dtype=torch.float64)
     ones_N = torch.ones(int(labelled_N.sum()), dtype=torch.float64)
     counts_KK.index_put_((right_N[labelled_N], given_N[labelled_N]), ones_N, accumulate=True)
-    prior_KK = _at_rate(_error_rate(counts_KK), _even(classes) if spread_KK is None else spread_KK)
+    rate, rate_rows = (0.5, 1.0) if rate is None else (rate, rate_rows)
+    pooled = _error_rate(counts_KK, rate, rate_rows)
+    prior_KK = _at_rate(pooled, _even(classes) if spread_KK is None else spread_KK)
     return (counts_KK + prior_rows * prior_KK) / (counts_KK.sum(1, keepdim=True) + prior_rows)
 
 
@@ -52,8 +59,8 @@ def spread_of_errors(
 
     The off-diagonal shape of the T that makes the given labels likeliest, ``prod_i sum_y p(y|x_i)
     T[y, given_i]``, by expectation maximisation (Dawid and Skene, 1979). No right label is needed,
-    so all rows tell where wrong labels go; how many are wrong is left to the checked rows, because
-    a model's own errors look like label noise.
+    so all rows tell where wrong labels go; how many are wrong is a question for the checked rows,
+    because a model's own errors look like label noise.
 
     Args:
         p_NK: ``(N, K)`` probabilities of the right class, without the row's own label.
@@ -77,8 +84,35 @@ def spread_of_errors(
     return wrong_KK / wrong_KK.sum(1, keepdim=True)
 
 
-def _error_rate(counts_KK: Tensor) -> Tensor:
-    return (counts_KK.sum() - counts_KK.trace() + 0.5) / (counts_KK.sum() + 1)
+def rate_of_errors(p_NK: Tensor, given_N: Tensor, spread_KK: Tensor, *, passes: int = 100) -> float:
+    """The share of wrong labels that makes the given ones likeliest, in [0, 1].
+
+    ``T = (1 - rate) I + rate spread`` in the likelihood of :func:`spread_of_errors`, by expectation
+    maximisation. It is as good as p is calibrated: on checked rows, no matter whether any of them
+    had a given label. An overconfident p takes its own errors for noise.
+
+    Args:
+        p_NK: ``(N, K)`` calibrated probabilities of the right class, without the row's own label.
+        given_N: ``(N,)`` class codes.
+        spread_KK: from :func:`spread_of_errors`.
+        passes: at most.
+    """
+    as_given_N = p_NK.gather(1, given_N[:, None])[:, 0]
+    astray_N = (p_NK * spread_KK.T[given_N]).sum(1)
+    rate = torch.tensor(0.2, dtype=p_NK.dtype)
+    for _ in range(passes):
+        wrong_N = rate * astray_N
+        fresh = (wrong_N / ((1 - rate) * as_given_N + wrong_N).clamp_min(1e-30)).mean()
+        rate, before = fresh, rate
+        if float((rate - before).abs()) < 1e-5:
+            break
+    return float(rate)
+
+
+def _error_rate(counts_KK: Tensor, rate: float = 0.5, rows: float = 1.0) -> Tensor:
+    """The share off the diagonal, with some imaginary rows at a rate."""
+    wrong = counts_KK.sum() - counts_KK.trace()
+    return (wrong + rate * rows) / (counts_KK.sum() + rows)
 
 
 def _even(classes: int) -> Tensor:

@@ -28,7 +28,8 @@ class Evidence:
     """How right the corrected labels are, on the checked rows.
 
     Attributes:
-        audited: True: measured on audited rows. False: the posterior's own opinion, no row checked.
+        audited: True: measured on audited rows. False: the posterior's own opinion, as no row that
+            has a label was checked.
         rows: rows measured.
         label_accuracy_before, label_accuracy_after: share of right labels.
         change_precision: share of the changes that end at the right label.

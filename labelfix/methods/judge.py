@@ -81,6 +81,10 @@ def judge(
 ) -> Judgement:
     """Weigh predictions against given labels, and decide.
 
+    Checked rows calibrate; those that had a label (*audited* rows) also show how labels go wrong,
+    and alone give evidence. Without them the given labels of all rows tell the noise, seen through
+    the calibrated prediction, and the evidence is the posterior's own opinion.
+
     Args:
         predictions: the candidates by name; the one whose posterior the checked rows prefer is
             believed. Each is one or more ``(N, K)`` out-of-fold log-probabilities, the method's own
@@ -97,16 +101,23 @@ def judge(
     losses = posterior_losses(candidates, given, checked, folds, rows_V)
     witness = min(losses, key=lambda name: losses[name])
     pool = candidates[witness].fit(given, checked, folds, rows_V)
-    honest_q, honest_label = _cross_fitted(candidates, given, checked, folds, rows_V, config)
-    gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
-    if not gate_open:
-        honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
+    audited = bool((given[rows_V] >= 0).any())
+    gate_open = True
+    if audited:
+        honest_q, honest_label = _cross_fitted(candidates, given, checked, folds, rows_V, config)
+        gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
+        if not gate_open:
+            honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
     soft_NK = pool.judge(predictions[witness], given)
     labels = _decide(soft_NK, given, config, gate_open)
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
     labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
-    evidence = measure(honest_q, honest_label, given[rows_V], checked[rows_V])
+    if audited:
+        evidence = measure(honest_q, honest_label, given[rows_V], checked[rows_V])
+    else:
+        figures = self_estimate(pool, predictions[witness], soft_NK, labels, given)
+        evidence = self_estimated(figures)
     verdict = Verdict(witness=witness, losses=losses, pool=pool, gate_open=gate_open)
     return _judgement(soft_NK.astype(np.float32), labels, decisions, given, verdict, evidence)
 

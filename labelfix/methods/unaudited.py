@@ -30,8 +30,9 @@ BLOCK_ROWS = 65536
 class SelfEstimate:
     """What the posterior believes of its own result: a model's opinion, not evidence.
 
-    No row was checked, so nothing here was measured against a right label; where the prediction
-    errs, these figures err with it. All in [0, 1], NaN where there is nothing to average.
+    No labelled row was checked, so nothing here was measured against a right label; where the
+    prediction errs, these figures err with it. All in [0, 1], NaN where there is nothing to
+    average.
 
     Attributes:
         rows: rows that had a label.

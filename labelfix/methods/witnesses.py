@@ -13,7 +13,7 @@ from torch import Tensor
 from labelfix.equations import posterior as eq
 
 BLOCK_ROWS = 65536
-SPREAD_ROWS = 20_000
+SAMPLE_ROWS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,12 @@ class Candidate:
 
     Attributes:
         log_probabilities: one or more ``(N, K)`` arrays, out of fold, that are weighed together.
-        spread: ``(K, K)``, :func:`labelfix.equations.posterior.spread_of_errors` of all rows.
+        sample: ``(S,)`` labelled rows from which the noise is judged.
+        spread: ``(K, K)``, :func:`labelfix.equations.posterior.spread_of_errors` of the sample.
     """
 
     log_probabilities: Sequence[NDArray[np.floating]]
+    sample: NDArray[np.int64]
     spread: Tensor
 
     @classmethod
@@ -68,11 +70,11 @@ class Candidate:
     ) -> Candidate:
         """With the spread under the witnesses' plain mean: no checked row has a say in it."""
         labelled = np.flatnonzero(given >= 0)
-        rows = np.random.default_rng(0).permutation(labelled)[:SPREAD_ROWS]
-        mean_BK = np.mean([logs[rows] for logs in log_probabilities], 0, dtype=np.float64)
-        p_BK = torch.from_numpy(mean_BK).softmax(1)
-        given_B = torch.from_numpy(given[rows].astype(np.int64))
-        return cls(log_probabilities=log_probabilities, spread=eq.spread_of_errors(p_BK, given_B))
+        sample = np.random.default_rng(0).permutation(labelled)[:SAMPLE_ROWS]
+        even_W = [1 / len(log_probabilities)] * len(log_probabilities)
+        p_SK = _mixed([each[sample] for each in log_probabilities], even_W)
+        spread_KK = eq.spread_of_errors(p_SK, torch.from_numpy(given[sample].astype(np.int64)))
+        return cls(log_probabilities=log_probabilities, sample=sample, spread=spread_KK)
 
     def fit(
         self,
@@ -81,9 +83,18 @@ class Candidate:
         folds: NDArray[np.int8],
         rows: NDArray[np.int64],
     ) -> Pool:
-        """The pool of some checked rows; the arrays are those of all rows."""
+        """The pool of some checked rows; the arrays are those of all rows.
+
+        The rows' right labels calibrate the prediction, by which all given labels tell the rate of
+        wrong ones: the whole answer where no checked row had a label, a word in it elsewhere.
+        """
         logs = [each[rows] for each in self.log_probabilities]
-        return fit_pool(logs, given[rows], checked[rows], folds[rows], self.spread)
+        known = checked[rows], folds[rows]
+        alone = fit_pool(logs, np.full_like(given[rows], -1), *known).weights.tolist()
+        p_SK = _mixed([each[self.sample] for each in self.log_probabilities], alone[: len(logs)])
+        given_S = torch.from_numpy(given[self.sample].astype(np.int64))
+        rate = eq.rate_of_errors(p_SK, given_S, self.spread) if len(given_S) else None
+        return fit_pool(logs, given[rows], *known, self.spread, rate)
 
     def judge(
         self, pool: Pool, given: NDArray[np.int32], rows: NDArray[np.int64]
@@ -92,12 +103,22 @@ class Candidate:
         return pool.judge([each[rows] for each in self.log_probabilities], given[rows])
 
 
+def _mixed(logs: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> Tensor:
+    """Probabilities ``(B, K)`` of weighed predictions, float64."""
+    mixed_BK = sum(
+        weight * torch.from_numpy(each).double() for weight, each in zip(weights, logs, strict=True)
+    )
+    assert isinstance(mixed_BK, Tensor)
+    return mixed_BK.softmax(1)
+
+
 def fit_pool(
     log_probabilities: Sequence[NDArray[np.floating]],
     given: NDArray[np.int32],
     right: NDArray[np.int32],
     folds: NDArray[np.int8],
     spread: Tensor | None = None,
+    rate: float | None = None,
 ) -> Pool:
     """Fit the pool's weights on checked rows by penalised maximum likelihood.
 
@@ -110,6 +131,7 @@ def fit_pool(
         right: ``(V,)`` right codes.
         folds: ``(V,)`` folds.
         spread: ``(K, K)``, where wrong labels go by all rows; None = anywhere.
+        rate: of wrong labels, by all rows; None = unknown.
     """
     classes = log_probabilities[0].shape[1]
     given_V = torch.from_numpy(given.astype(np.int64))
@@ -118,20 +140,20 @@ def fit_pool(
     likelihood_VK = torch.zeros(len(given_V), classes, dtype=torch.float64)
     for fold in fold_V.unique():
         own = fold_V == fold
-        transition_KK = eq.transition_matrix(right_V[~own], given_V[~own], classes, spread)
+        transition_KK = eq.transition_matrix(right_V[~own], given_V[~own], classes, spread, rate)
         likelihood_VK[own] = eq.log_likelihood_of_given(transition_KK, given_V[own])
     predictions = [torch.from_numpy(logs.astype(np.float64)) for logs in log_probabilities]
     terms_VKJ = eq.pool_terms(predictions, likelihood_VK, given_V)
     return Pool(
         weights=_maximise(terms_VKJ, right_V, witnesses=len(predictions)),
-        transition=eq.transition_matrix(right_V, given_V, classes, spread),
+        transition=eq.transition_matrix(right_V, given_V, classes, spread, rate),
     )
 
 
 def _maximise(terms_VKJ: Tensor, right_V: Tensor, witnesses: int) -> Tensor:
     """Newton's method with backtracking on the concave penalised likelihood."""
-    centre_J = torch.tensor([1 / witnesses] * witnesses + [0.5, 1.0], dtype=torch.float64)
-    precision_J = torch.tensor([1.0] * witnesses + [1.0, 0.5], dtype=torch.float64)
+    centre_J = torch.tensor([1 / witnesses] * witnesses + [0.75, 0.5], dtype=torch.float64)
+    precision_J = torch.tensor([1.0] * witnesses + [2.0, 1.0], dtype=torch.float64)
 
     def objective(weights_J: Tensor) -> float:
         value, _, _ = eq.pool_log_likelihood(weights_J, terms_VKJ, right_V)
