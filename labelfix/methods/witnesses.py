@@ -152,7 +152,9 @@ def fit_pool(
 
 def _maximise(terms_VKJ: Tensor, right_V: Tensor, witnesses: int) -> Tensor:
     """Newton's method with backtracking on the concave penalised likelihood."""
-    centre_J = torch.tensor([1 / witnesses] * witnesses + [0.75, 0.5], dtype=torch.float64)
+    audited = bool(terms_VKJ[..., witnesses:].any())
+    of_given = [0.75, 0.5] if audited else [1.0, 0.0]  # Bayes' rule where nothing else is known
+    centre_J = torch.tensor([1 / witnesses] * witnesses + of_given, dtype=torch.float64)
     precision_J = torch.tensor([1.0] * witnesses + [2.0, 1.0], dtype=torch.float64)
 
     def objective(weights_J: Tensor) -> float:
