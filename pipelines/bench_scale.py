@@ -1,0 +1,129 @@
+"""What many rows cost: purify beside five-fold logistic regression with cleanlab, and as N grows.
+
+    pip install 'labelfix[bench]'
+    python pipelines/bench_scale.py [--rows 200000] [--against dmlp,auto,cleanlab]
+    python pipelines/bench_scale.py --grow 50000,1000000 [--method dmlp]
+
+Features are made here: 10 classes of five Gaussian clusters each in 512 columns, float32, on disk
+and read as a memory map; 40 % of the labels are wrong (symmetric), 1,000 rows are checked. Each
+side runs in a process of its own, one after the other, so that its peak memory is its own; seconds
+are those of the calls alone, without imports and data. cleanlab is `find_label_issues` on
+scikit-learn's out-of-fold probabilities, flagged rows replaced by the classifier's class.
+
+Measured: not yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSES, CLUSTERS, COLUMNS, CHECKED, NOISE = 10, 5, 512, 1000, 0.4
+BLOCK = 50_000
+Figures = tuple[float, float, float]  # seconds, share of right labels, peak memory in GiB
+
+
+def make(folder: Path, rows: int) -> None:
+    """features.npy, right.npy and given.npy."""
+    generator = np.random.default_rng(0)
+    right = generator.integers(0, CLASSES, rows).astype(np.int32)
+    cluster = right * CLUSTERS + generator.integers(0, CLUSTERS, rows)
+    centres = generator.normal(size=(CLASSES * CLUSTERS, COLUMNS)).astype(np.float32)
+    features = np.lib.format.open_memmap(
+        folder / "features.npy", "w+", dtype=np.float32, shape=(rows, COLUMNS)
+    )
+    for start in range(0, rows, BLOCK):
+        here = cluster[start : start + BLOCK]
+        noise = generator.standard_normal((len(here), COLUMNS), dtype=np.float32)
+        features[start : start + BLOCK] = centres[here] + 7 * noise
+    wrong = generator.random(rows) < NOISE
+    given = np.where(wrong, (right + generator.integers(1, CLASSES, rows)) % CLASSES, right)
+    np.save(folder / "right.npy", right)
+    np.save(folder / "given.npy", given.astype(np.int32))
+
+
+def with_labelfix(
+    method: str, features: NDArray[np.float32], given: NDArray[np.int32], right: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    import labelfix
+
+    checked = np.random.default_rng(1).choice(len(given), CHECKED, replace=False)
+    audited = {int(row): int(right[row]) for row in checked}
+    return labelfix.purify(features, given, audited=audited, method=method).labels
+
+
+def with_cleanlab(features: NDArray[np.float32], given: NDArray[np.int32]) -> NDArray[np.int32]:
+    from cleanlab.filter import find_label_issues
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    predicted = cross_val_predict(model, features, given, cv=5, method="predict_proba")
+    return np.where(find_label_issues(given, predicted, n_jobs=1), predicted.argmax(1), given)
+
+
+def side(name: str, folder: Path) -> Figures:
+    """One side, in a process of its own."""
+    features = np.load(folder / "features.npy", mmap_mode="r")
+    given, right = np.load(folder / "given.npy"), np.load(folder / "right.npy")
+    for module in ("cleanlab.filter", "sklearn.linear_model", "labelfix.api"):
+        importlib.import_module(module)  # imports are not timed
+    started = time.monotonic()
+    labels = (
+        with_cleanlab(features, given)
+        if name == "cleanlab"
+        else with_labelfix(name, features, given, right)
+    )
+    seconds = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return seconds, float((labels == right).mean()), peak
+
+
+def measure(names: list[str], rows: int) -> Iterator[tuple[str, Figures]]:
+    with tempfile.TemporaryDirectory() as temporary:
+        make(Path(temporary), rows)
+        for name in names:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=context) as process:
+                found = process.submit(side, name, Path(temporary)).result()
+            seconds, share, peak = found
+            print(f"{rows:>9} rows  {name:9} {seconds:8.1f} s  right {share:6.2%}", end="")
+            print(f"  peak {peak:5.2f} GiB", flush=True)
+            yield name, found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--against", default="dmlp,auto,cleanlab")
+    parser.add_argument("--grow", help="numbers of rows, smallest first, in place of --rows")
+    parser.add_argument("--method", default="dmlp", help="with --grow")
+    told = parser.parse_args()
+    if not told.grow:
+        found = dict(measure(told.against.split(","), told.rows))
+        for name in found.keys() - {"cleanlab"} if "cleanlab" in found else ():
+            print(f"cleanlab / {name}: {found['cleanlab'][0] / found[name][0]:.1f}x")
+        return
+    sizes = [int(size) for size in told.grow.split(",")]
+    figures = [dict(measure([told.method], rows))[told.method] for rows in sizes]
+    for rows, (seconds, _, peak) in zip(sizes, figures, strict=True):
+        own = rows * 4 * (COLUMNS + CLASSES) / 2**30
+        times = seconds / figures[0][0]
+        print(f"{rows:>9} rows: {times:5.1f}x the time of {sizes[0]}; ", end="")
+        print(f"{(peak - 1) / own:.2f}x the own bytes, above 1 GiB")
+
+
+if __name__ == "__main__":
+    main()
