@@ -64,13 +64,6 @@ def to_unit(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
-def simclr_views(
-    images: Tensor, config: ViewConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Two independent views of every image: float32 (B, 3, S, S) in [0, 1] each."""
-    return simclr_view(images, config, generator), simclr_view(images, config, generator)
-
-
 def simclr_view(images: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
     """One view: random resized crop, flip, colour jitter, grayscale, blur.
 
