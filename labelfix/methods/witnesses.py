@@ -90,17 +90,32 @@ class Candidate:
         """
         logs = [each[rows] for each in self.log_probabilities]
         known = checked[rows], folds[rows]
-        alone = fit_pool(logs, np.full_like(given[rows], -1), *known).weights.tolist()
-        p_SK = _mixed([each[self.sample] for each in self.log_probabilities], alone[: len(logs)])
-        given_S = torch.from_numpy(given[self.sample].astype(np.int64))
-        rate = eq.rate_of_errors(p_SK, given_S, self.spread) if len(given_S) else None
+        alone = fit_pool(logs, np.full_like(given[rows], -1), *known).weights[: len(logs)].tolist()
+        rate = self._rate(alone, given)
+        if rate is not None and not (given[rows] >= 0).any():
+            hits = _mixed(logs, alone).argmax(1).numpy() == checked[rows]
+            rate = max(rate - _standard_error(hits), 0.5 / len(self.sample))
         return fit_pool(logs, given[rows], *known, self.spread, rate)
+
+    def _rate(self, weights: Sequence[float], given: NDArray[np.int32]) -> float | None:
+        """The rate of wrong labels in the sample; None = it is empty."""
+        if not len(self.sample):
+            return None
+        p_SK = _mixed([each[self.sample] for each in self.log_probabilities], weights)
+        given_S = torch.from_numpy(given[self.sample].astype(np.int64))
+        return eq.rate_of_errors(p_SK, given_S, self.spread)
 
     def judge(
         self, pool: Pool, given: NDArray[np.int32], rows: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """The posterior of some rows, ``(B, K)``."""
         return pool.judge([each[rows] for each in self.log_probabilities], given[rows])
+
+
+def _standard_error(hits: NDArray[np.bool_]) -> float:
+    """Of the share of misses: so much of what looks like noise may be the prediction's own."""
+    share = (float((~hits).sum()) + 0.5) / (len(hits) + 1)
+    return float(np.sqrt(share * (1 - share) / max(len(hits), 1)))
 
 
 def _mixed(logs: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> Tensor:
