@@ -20,7 +20,7 @@ from labelfix.methods.design import Design
 from labelfix.methods.devices import pick_device
 from labelfix.methods.feature_rows import FeatureNet, FeatureRows
 from labelfix.methods.neighbours import Neighbours
-from labelfix.methods.opinions import neighbour_opinions
+from labelfix.methods.opinions import neighbour_opinions, purified_opinions
 from labelfix.methods.plans import PLANS, plan_for, sized
 from labelfix.methods.targets import fold_targets
 from labelfix.methods.task import Task
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from labelfix.methods.sources import Source
 
 Folds = NDArray[np.int8]
-Found = tuple[dict[str, NDArray[np.float32]], dict[str, Any]]  # predictions and accounts, by name
+ByName = dict[str, NDArray[np.float32]]
+Found = tuple[ByName, dict[str, Any], ByName]  # predictions, accounts, the neighbours' opinions
 
 
 def method_of(config: PurifyConfig, checked: int) -> str:
@@ -87,12 +88,18 @@ def run_methods(
     fold = folds.assign(rows.content, strata, seed=config.seed)
     if method in PLANS:
         found, account = run_bilevel(method, rows, fold, config, report, scratch)
+        further: ByName = {}
     else:
-        found, account = run_dmlp(rows, graph, fold, config, report)
+        found, account, further = run_dmlp(rows, graph, fold, config, report)
     usable = without_collapsed(found, rows.known, report)
+    votes_NK = neighbour_opinions(graph, rows.known, fold, rows.classes)
+    opinions = {
+        name: np.stack([votes_NK, further[name]] if name in further else [votes_NK])
+        for name in usable
+    }
     return Prediction(
         log_probabilities=usable,
-        neighbourhood=neighbour_opinions(graph, rows.known, fold, rows.classes),
+        opinions=opinions,
         folds=fold,
         account={name: account[name] for name in usable},
     )
@@ -122,7 +129,7 @@ def run_bilevel(
     config: PurifyConfig,
     report: Reporter,
     scratch: Path | None = None,
-) -> Found:
+) -> tuple[ByName, dict[str, Any]]:
     """A student and a teacher for each fold.
 
     The teacher's label has seen the row's given label, as the judge's posterior has; the pool that
@@ -199,7 +206,10 @@ def run_dmlp(
     config: PurifyConfig,
     report: Reporter,
 ) -> Found:
-    """DMLP, and unless only that is wanted, a net trained on its purified soft labels."""
+    """DMLP, and unless only that is wanted, a net trained on its purified soft labels.
+
+    The neighbours of a row vote by these soft labels too: a further opinion beside the net.
+    """
     device = pick_device(config.device)
     design = Design.of(rows.features, device)  # measured once for all that follows
     learn = (design, rows.given, rows.checked, fold, rows.classes)
@@ -208,6 +218,7 @@ def run_dmlp(
     first: Found = (
         {"dmlp": found.log_probabilities},
         {"dmlp": {"snapshots": found.history, "chosen": found.chosen}},
+        {},
     )
     if config.method == "dmlp":
         return first
@@ -227,10 +238,11 @@ def run_dmlp(
             loop=replace(config.loop, seed=config.seed),
             on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
         )
-    second: Found = {"dmlp-naive": retrained}, {"dmlp-naive": {}}
+    purified = {"dmlp-naive": purified_opinions(graph, targets)}
+    second: Found = {"dmlp-naive": retrained}, {"dmlp-naive": {}}, purified
     if config.method == "dmlp-naive":
         return second
-    return first[0] | second[0], first[1] | second[1]
+    return first[0] | second[0], first[1] | second[1], purified
 
 
 def without_remark(advance: Advance) -> Callable[[int, int], None]:

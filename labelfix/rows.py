@@ -65,20 +65,21 @@ class Prediction:
         log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32;
             under a name with ``-teacher``, the log of labels that a teacher corrected, for which
             it was told the row's given label.
-        neighbourhood: ``(N + M, K)`` float32, log opinion of each row's neighbours in other folds.
+        opinions: beside each method ``(J, N + M, K)`` float32, logs of what each row's neighbours
+            in other folds say: their labels' votes, then where there are any purified ones.
         folds: ``(N + M,)`` int8.
         account: what each method says of its learning, by name.
     """
 
     log_probabilities: dict[str, NDArray[np.float32]]
-    neighbourhood: NDArray[np.float32]
+    opinions: dict[str, NDArray[np.float32]]
     folds: NDArray[np.int8]
     account: dict[str, Any]
 
     @property
     def candidates(self) -> dict[str, list[NDArray[np.float32]]]:
-        """What the judge may believe: each method, with the neighbourhood beside it."""
-        return {name: [logs, self.neighbourhood] for name, logs in self.log_probabilities.items()}
+        """What the judge may believe: each method, with the neighbours' opinions beside it."""
+        return {name: [logs, *self.opinions[name]] for name, logs in self.log_probabilities.items()}
 
     def of_student(self, witness: str) -> NDArray[np.float32]:
         """The prediction that saw no label of the row: a teacher's student, else the witness."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from labelfix.methods.neighbours import Neighbours, nearest
-from labelfix.methods.opinions import DOUBT, neighbour_opinions
+from labelfix.methods.opinions import DOUBT, neighbour_opinions, purified_opinions
+from labelfix.methods.targets import FoldTargets
 
 INF = np.inf
 
@@ -18,9 +19,7 @@ def graph(rows, similarities):
 def test_votes_by_hand():
     made = graph([[1, 2, 3]] * 4, [[0.5, 0.5, 0.5], [0.9, 0.8, 0.7], [0, 0, 0], [1, -INF, -INF]])
     labels = np.array([0, 1, 1, 2], np.int32)
-    found = np.exp(
-        neighbour_opinions(made, labels, np.array([0, 1, 1, 2], np.int8), 3, temperatures=[0.05])
-    )
+    found = np.exp(neighbour_opinions(made, labels, np.array([0, 1, 1, 2], np.int8), 3))
     mixed = (1 - DOUBT) * np.array([0, 2 / 3, 1 / 3]) + DOUBT / 3
     np.testing.assert_allclose(found[0], mixed, rtol=1e-5)
     third = (1 - DOUBT) * np.array([0, 0, 1]) + DOUBT / 3  # rows 1 and 2 share a fold
@@ -30,7 +29,7 @@ def test_votes_by_hand():
 def test_nearer_rows_count_for_more():
     made = graph([[1, 2]] * 3, [[0.9, 0.8]] * 3)
     labels, folds = np.array([0, 1, 2], np.int32), np.array([0, 1, 2], np.int8)
-    found = np.exp(neighbour_opinions(made, labels, folds, 3, temperatures=[0.5]))
+    found = np.exp(neighbour_opinions(made, labels, folds, 3, temperature=0.5))
     near, far = np.exp(np.array([0.9, 0.8]) / 0.5) / np.exp(np.array([0.9, 0.8]) / 0.5).sum()
     np.testing.assert_allclose(
         found[0], (1 - DOUBT) * np.array([0, near, far]) + DOUBT / 3, rtol=1e-5
@@ -64,20 +63,43 @@ def test_neighbours_of_wrong_labels_outvote_them(blobs):
     assert (opinion.argmax(1) == made.right).mean() > (made.given == made.right).mean() + 0.1
 
 
-def test_noise_calls_for_more_voters():
-    """Ring of rows, each near its two sides: alone they suffice for clean labels, not for noisy."""
-    random = np.random.default_rng(0)
-    rows, near = 2000, 20
-    right = (np.arange(rows) // 100 % 2).astype(np.int32)
-    steps = np.array([*range(1, near + 1), *range(-near, 0)])
-    made = graph(
-        (np.arange(rows)[:, None] + steps) % rows,
-        np.tile(1 - 0.01 * np.abs(steps), (rows, 1)),
+def targets_of(soft_GNK, folds):
+    classes = soft_GNK.shape[2]
+    return FoldTargets(
+        soft_GNK=soft_GNK.astype(np.float32),
+        transition_GKK=np.tile(np.eye(classes, dtype=np.float32), (len(soft_GNK), 1, 1)),
+        given=np.zeros(len(folds), np.int32),
+        folds=folds,
     )
-    folds = random.integers(0, 5, rows).astype(np.int8)
-    noisy = np.where(random.random(rows) < 0.4, 1 - right, right).astype(np.int32)
-    for labels, least in ((right, 0.95), (noisy, 0.75)):
-        free = neighbour_opinions(made, labels, folds, 2)
-        assert (free.argmax(1) == right).mean() > least
-    tight = neighbour_opinions(made, noisy, folds, 2, temperatures=[0.02])
-    assert (free.argmax(1) == right).mean() > (tight.argmax(1) == right).mean() + 0.05
+
+
+def test_purified_votes_by_hand():
+    made = graph([[1, 2], [0, 2], [0, 1]], [[0.7, 0.7]] * 3)
+    folds = np.array([0, 1, 1], np.int8)
+    soft = np.zeros((2, 3, 2))
+    soft[0] = [[1, 0], [0.2, 0.8], [0.6, 0.4]]  # what hides fold 0: row 0 hears this
+    soft[1] = [[0.9, 0.1], [0, 1], [0, 1]]  # rows 1 and 2 hear row 0 of this, not each other
+    found = np.exp(purified_opinions(made, targets_of(soft, folds)))
+    votes = np.array([[0.4, 0.6], [0.9, 0.1], [0.9, 0.1]])
+    np.testing.assert_allclose(found, (1 - DOUBT) * votes + DOUBT / 2, rtol=1e-5)
+
+
+def test_purified_votes_see_nothing_of_the_hidden_fold(blobs):
+    made = blobs()
+    near, random = nearest(made.features), np.random.default_rng(0)
+    soft = random.dirichlet(np.ones(3), (5, len(made.given)))
+    before = purified_opinions(near, targets_of(soft, made.folds))
+    soft[[0, 1, 3, 4]] = soft[[0, 1, 3, 4], ::-1]  # all that did not hide fold 2
+    soft[2, made.folds == 2] = 1 / 3
+    after, own = purified_opinions(near, targets_of(soft, made.folds)), made.folds == 2
+    assert np.array_equal(before[own], after[own])
+    assert not np.array_equal(before[~own], after[~own])
+
+
+def test_purified_votes_are_righter_than_those_of_noisy_labels(blobs):
+    made = blobs(noise=0.5)
+    near = nearest(made.features)
+    one_hot = 0.2 * np.eye(3)[made.given] + 0.8 * np.eye(3)[made.right]
+    found = purified_opinions(near, targets_of(np.tile(one_hot, (5, 1, 1)), made.folds))
+    plain = neighbour_opinions(near, made.given, made.folds, 3)
+    assert (found.argmax(1) == made.right).mean() > (plain.argmax(1) == made.right).mean() + 0.05
