@@ -95,6 +95,31 @@ def test_checked_rows_are_never_noisy_rows_too(blobs):
     assert set(together.noisy.tolist()) == noisy | clean
 
 
+def test_a_teacher_reads_a_checked_row_s_label_as_it_was_given(blobs):
+    made = blobs(rows=150, noise=0.5, missing=30)
+    made.checked[:] = np.where(np.arange(150) % 2 == 0, made.right, -1)
+    task = task_of(made)
+    data = FoldRows(task, 1, torch.device("cpu"), clean_apart=True)
+    batch = data.batch(data.clean, None)
+    given = made.given[data.clean.numpy()]
+    assert (batch.labels.numpy() == made.right[data.clean.numpy()]).all()
+    assert (batch.given.numpy() == np.where(given >= 0, given, batch.labels.numpy())).all()
+    assert (batch.given != batch.labels).any()
+    noisy = data.batch(data.noisy, None)
+    assert (noisy.given == noisy.labels).all()
+    logs_BK = torch.zeros(len(data.clean), 3)
+    torch.manual_seed(0)
+    for name in LABEL_CORRECTORS:
+        teacher = PLANS[name].make_teacher(task)
+        found, told = (
+            teacher.corrected(rows, logs_BK) for rows in (batch, replace(batch, labels=batch.given))
+        )
+        assert torch.equal(found, told)
+        assert not torch.equal(
+            found, teacher.corrected(replace(batch, given=batch.labels), logs_BK)
+        )
+
+
 def test_a_fold_without_noisy_rows_is_an_alarm(blobs):
     made = blobs(rows=60, checked=60)
     with pytest.raises(DegenerateLearningError, match="fold 0: no row with an unchecked label"):

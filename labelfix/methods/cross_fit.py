@@ -122,7 +122,8 @@ def _predict(
     for part in torch.from_numpy(rows).split(_BATCH):
         x, given_B = source.test_batch(part), torch.from_numpy(task.given)[part].long().to(device)
         p_BK = snapshots(x)
-        batch = Batch(x=x, features=frozen.test_batch(part), labels=given_B.clamp_min(0))
+        labels_B = given_B.clamp_min(0)
+        batch = Batch(x=x, features=frozen.test_batch(part), labels=labels_B, given=labels_B)
         logs.append(_log(p_BK))
         q_BK = teacher.corrected(batch, p_BK.clamp_min(1e-12).log())
         if q_BK is not None:

@@ -65,12 +65,15 @@ class Batch:
     Attributes:
         x: the student's inputs.
         features: ``(B, D)``, frozen.
-        labels: ``(B,)`` codes.
+        labels: ``(B,)`` codes; of checked rows the right ones.
+        given: ``(B,)`` codes as somebody gave them, which is what a teacher corrects; where nobody
+            did, the labels.
     """
 
     x: Tensor
     features: Tensor
     labels: Tensor
+    given: Tensor
 
 
 class FoldRows:
@@ -96,6 +99,8 @@ class FoldRows:
         self.noisy = torch.from_numpy(np.flatnonzero(noisy))
         self.clean = torch.from_numpy(np.flatnonzero(seen & checked))
         self.labels_N = torch.from_numpy(np.where(seen, known, -1)).to(device)
+        given = np.where(task.given >= 0, task.given, known).astype(np.int64)
+        self.given_N = torch.from_numpy(np.where(seen, given, -1)).to(device)
         if not len(self.noisy):
             raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
         if clean_apart and not len(self.clean):
@@ -117,9 +122,9 @@ class FoldRows:
         return self._batch(rows, auto_augment(store[rows], generator))
 
     def _batch(self, rows: Tensor, x: Tensor) -> Batch:
-        labels_B = self.labels_N[rows.to(self.device)]
+        there = rows.to(self.device)
         features = self.frozen.test_batch(rows) if self.task.images else x
-        return Batch(x=x, features=features, labels=labels_B)
+        return Batch(x=x, features=features, labels=self.labels_N[there], given=self.given_N[there])
 
     @cached_property
     def noisy_labels(self) -> NDArray[np.int64]:

@@ -79,9 +79,9 @@ class LabelCorrector(Teacher):
         self.belief = nn.Parameter(torch.tensor(float(belief)))
 
     def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor:
-        seen = torch.cat([batch.features, self.embedding(batch.labels)], dim=1)
+        seen = torch.cat([batch.features, self.embedding(batch.given)], dim=1)
         own_BK = wide(self.layers(seen))
-        given_BK = F.one_hot(batch.labels, own_BK.shape[1])
+        given_BK = F.one_hot(batch.given, own_BK.shape[1])
         return (own_BK + self.trust * given_BK + self.belief * log_probs_BK).softmax(1)
 
     def targets(
@@ -129,8 +129,8 @@ class GatedTeacher(Teacher):
         return self.corrected(batch, log_probs_BK) / len(batch.labels)
 
     def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor:
-        logits_BK, gate_B = self(batch.x, batch.labels)
-        return gated_targets(gate_B.sigmoid(), batch.labels, logits_BK.softmax(1))
+        logits_BK, gate_B = self(batch.x, batch.given)
+        return gated_targets(gate_B.sigmoid(), batch.given, logits_BK.softmax(1))
 
 
 class WeightNet(Teacher):
