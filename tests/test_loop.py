@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from labelfix.errors import DegenerateLearningError, InputError
-from labelfix.methods.devices import pick_device, pick_precision
+from labelfix.methods.devices import pick_device, pick_precision, seed_global
 from labelfix.methods.loop import train
 from labelfix.methods.resident import ImageStore
 from labelfix.methods.training import LoopConfig
@@ -108,6 +108,14 @@ def test_the_seed_matters_and_the_global_generator_does_not():
     torch.manual_seed(2)
     assert_same(first, train(Regression, config()))
     assert metrics(first) != metrics(train(Regression, config(seed=6)))
+
+
+def test_seeding_a_step_draws_what_torch_would():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2**62 + 5)
+        wanted = torch.rand(3)
+        seed_global(2**62 + 5, torch.device("cpu"))
+        assert torch.equal(torch.rand(3), wanted)
 
 
 def test_a_method_may_update_itself():
