@@ -33,8 +33,9 @@ class DynamicBarrier:
     Differs: in the mixture upper loss (Eq. 9) the teacher reads a clean row's label as somebody
     gave it. The paper has the right label there, so that input equals target and the teacher learns
     to trust every label. With it, purified digits (100 of them checked, one seed) were 92.6 % right
-    under 40 % asymmetric noise, and 83.1 % under 80 % symmetric; now 96.9 and 89.7. Clean rows that
-    nobody labelled before, the paper's, are as it has them.
+    under 40 % asymmetric noise, and 83.1 % under 80 % symmetric; now 96.9 and 89.7. At 40 %
+    symmetric it was slightly better: 97.0 against 96.8, on CIFAR-10's features 72.6 against 71.8.
+    Clean rows that nobody labelled before, the paper's, are as it has them.
     """
 
     inner_steps: int = 1
