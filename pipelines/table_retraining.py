@@ -24,7 +24,25 @@ labels at 40 and 80 %. Those cells say less than the others.
 
 Hardware and minutes: one core of an AMD EPYC, 8 (ce) to 49 (hrp) CPU seconds a cell
 on `cifar`, 300 cells (three seeds).
-Measured: not yet.
+
+Measured in part, before wrong labels' spread was learned from all rows: `cifar`, two seeds (human
+labels, and flexmatch at 80 %, one); test accuracy on given -> on purified labels, %. On purified
+labels all ten methods did better in every cell; on given ones hrp and dividemix beat ce.
+
+|             | symmetric 40 | symmetric 80 | human        |
+| ----------- | ------------ | ------------ | ------------ |
+| ce          | 48.6 -> 58.9 | 18.6 -> 41.0 | 51.5 -> 60.7 |
+| dividemix   | 57.3 -> 58.9 | 23.8 -> 45.8 | 56.8 -> 58.7 |
+| elr         | 54.9 -> 60.8 | 21.3 -> 45.2 | 55.2 -> 58.9 |
+| coteaching  | 54.2 -> 60.4 | 18.8 -> 40.4 | 51.4 -> 60.5 |
+| coteaching+ | 52.5 -> 59.2 | 17.8 -> 40.8 | 53.8 -> 59.2 |
+| cdr         | 47.8 -> 59.4 | 13.9 -> 40.3 | 50.8 -> 60.2 |
+| hrp         | 55.2 -> 57.3 | 22.0 -> 44.4 | 56.1 -> 57.7 |
+| uda         | 49.2 -> 59.8 | 18.8 -> 40.1 | 52.9 -> 60.1 |
+| fixmatch    | 48.0 -> 59.5 | 18.6 -> 40.5 | 52.3 -> 60.7 |
+| flexmatch   | 54.8 -> 59.6 | 12.8 -> 26.1 | 53.7 -> 60.5 |
+
+Not yet: the third seed, digits.
 
 With `--ablations`: the rows of HRP's Table 4 on `cifar` with given labels, 20 and 50 % symmetric
 noise, beside the paper's order. Measured: not yet.
