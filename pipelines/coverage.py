@@ -8,15 +8,17 @@ over all rows that were not checked (1,497 or more). DATA_FOLDER holds `cifar10_
 `cifar10_truth.csv` and `cifar10n_worse.csv` (columns id, label, row i = official train image i);
 the first 10,000 rows are used. The digits come with scikit-learn.
 
-Measured with 20 draws a case (a share of 0.90 is 0.76 to 0.97 then), 6 minutes on one busy core of
+Measured with 20 draws a case (a share of 0.90 is 0.76 to 0.97 then), 4 minutes on one busy core of
 an AMD EPYC; label accuracy before and after, precision and recall of changes, calibration error:
 
-    digits, instance 40 %, 100 checked     0.95   0.95   0.95   0.95   0.95
-    digits, symmetric 20 %, 300 checked    1.00   0.85   0.85   0.90   0.95
-    CIFAR-10N worse, 300 checked           1.00   0.95   0.95   1.00   0.95
-    CIFAR-10N worse, 1000 checked          0.90   0.85   0.85   0.85   0.95
+    digits, instance 40 %, 100 checked     0.95   0.95   0.95   1.00   1.00
+    digits, symmetric 20 %, 300 checked    1.00   0.90   0.95   0.90   0.85
+    CIFAR-10N worse, 300 checked           1.00   0.95   1.00   1.00   1.00
+    CIFAR-10N worse, 1000 checked          0.90   0.80   0.75   0.75   1.00
 
-In all 93 % of the 400 intervals held the true figure.
+In all 93 % of the 400 intervals held the true figure. In 64 further draws of the last case the
+interval of the accuracy after held in 59 (92 %); its mean error was 0.7 points upwards (0.25 of
+them from the draw itself), of 2.8 that the interval has on each side.
 """
 
 from __future__ import annotations
