@@ -18,7 +18,7 @@ from torch import Tensor
 
 from labelfix.equations import posterior as eq
 from labelfix.equations.calibration import expected_calibration_error
-from labelfix.methods.witnesses import Pool
+from labelfix.methods.witnesses import Pool, stacked
 
 ANCHOR_SHARE = 0.1  # fewer: too clean a picture of the noise; more: the model's errors count as it
 ANCHOR_ROWS = 20
@@ -68,7 +68,7 @@ def estimate(predictions: Sequence[NDArray[np.floating]], given: NDArray[np.int3
     """
     labelled = np.flatnonzero(given >= 0)
     fitting = np.random.default_rng(0).permutation(labelled)[:FITTING_ROWS]
-    terms_BKW = _stack(predictions, fitting)
+    terms_BKW = stacked(predictions, fitting)
     given_B = torch.from_numpy(given[fitting].astype(np.int64))
     classes, witnesses = terms_BKW.shape[1:]
     as_given_KK = (0.98 * torch.eye(classes) + 0.02 / classes).double()
@@ -94,7 +94,7 @@ def anchored_transition(
     confidence, predicted = np.empty(len(labelled)), np.empty(len(labelled), dtype=np.int64)
     for start in range(0, len(labelled), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        p_BK = (_stack(predictions, labelled[rows]) @ weights_W).softmax(1).numpy()
+        p_BK = eq.pool(weights_W, stacked(predictions, labelled[rows])).numpy()
         confidence[rows], predicted[rows] = p_BK.max(1), p_BK.argmax(1)
     anchors = []
     for code in range(classes):
@@ -107,10 +107,6 @@ def anchored_transition(
         torch.from_numpy(given[labelled[chosen]].astype(np.int64)),
         classes,
     )
-
-
-def _stack(predictions: Sequence[NDArray[np.floating]], rows: NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(np.stack([p[rows] for p in predictions], -1).astype(np.float64))
 
 
 def _likeliest_weights(
@@ -174,7 +170,7 @@ def _calibration_of_given(
     rows: NDArray[np.int64],
 ) -> float:
     weights_W = pool.weights[: len(predictions)]
-    predicted_BK = (_stack(predictions, rows) @ weights_W).softmax(1) @ pool.transition
+    predicted_BK = eq.pool(weights_W, stacked(predictions, rows)) @ pool.transition
     confidence_B, code_B = predicted_BK.max(1)
     hit_B = code_B == torch.from_numpy(given[rows].astype(np.int64))
     return expected_calibration_error(confidence_B, hit_B.double())

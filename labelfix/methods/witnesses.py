@@ -56,12 +56,14 @@ class Candidate:
 
     Attributes:
         log_probabilities: one or more ``(N, K)`` arrays, out of fold, that are weighed together.
-        sample: ``(S,)`` labelled rows from which the noise is judged.
+        sample: ``(S, K, J)``, these of the labelled rows from which the noise is judged.
+        given: ``(S,)``, the sample's labels.
         spread: ``(K, K)``, :func:`labelfix.equations.posterior.spread_of_errors` of the sample.
     """
 
     log_probabilities: Sequence[NDArray[np.floating]]
-    sample: NDArray[np.int64]
+    sample: Tensor
+    given: Tensor
     spread: Tensor
 
     @classmethod
@@ -69,12 +71,14 @@ class Candidate:
         cls, log_probabilities: Sequence[NDArray[np.floating]], given: NDArray[np.int32]
     ) -> Candidate:
         """With the spread under the witnesses' plain mean: no checked row has a say in it."""
-        labelled = np.flatnonzero(given >= 0)
-        sample = np.random.default_rng(0).permutation(labelled)[:SAMPLE_ROWS]
-        even_W = [1 / len(log_probabilities)] * len(log_probabilities)
-        p_SK = _mixed([each[sample] for each in log_probabilities], even_W)
-        spread_KK = eq.spread_of_errors(p_SK, torch.from_numpy(given[sample].astype(np.int64)))
-        return cls(log_probabilities=log_probabilities, sample=sample, spread=spread_KK)
+        rows = np.random.default_rng(0).permutation(np.flatnonzero(given >= 0))[:SAMPLE_ROWS]
+        sample_SKJ = stacked(log_probabilities, rows)
+        given_S = torch.from_numpy(given[rows].astype(np.int64))
+        even_J = torch.full((len(log_probabilities),), 1 / len(log_probabilities)).double()
+        spread_KK = eq.spread_of_errors(eq.pool(even_J, sample_SKJ), given_S)
+        return cls(
+            log_probabilities=log_probabilities, sample=sample_SKJ, given=given_S, spread=spread_KK
+        )
 
     def fit(
         self,
@@ -90,20 +94,15 @@ class Candidate:
         """
         logs = [each[rows] for each in self.log_probabilities]
         known = checked[rows], folds[rows]
-        alone = fit_pool(logs, np.full_like(given[rows], -1), *known).weights[: len(logs)].tolist()
-        rate = self._rate(alone, given)
-        if rate is not None and not (given[rows] >= 0).any():
-            hits = _mixed(logs, alone).argmax(1).numpy() == checked[rows]
-            rate = max(rate - _standard_error(hits), 0.5 / len(self.sample))
+        alone_J = fit_pool(logs, np.full_like(given[rows], -1), *known).weights[: len(logs)]
+        rate = None
+        if len(self.given):
+            rate = eq.rate_of_errors(eq.pool(alone_J, self.sample), self.given, self.spread)
+            if not (given[rows] >= 0).any():
+                mixed_VK = eq.pool(alone_J, stacked(self.log_probabilities, rows))
+                hits = mixed_VK.argmax(1).numpy() == checked[rows]
+                rate = max(rate - _standard_error(hits), 0.5 / len(self.given))
         return fit_pool(logs, given[rows], *known, self.spread, rate)
-
-    def _rate(self, weights: Sequence[float], given: NDArray[np.int32]) -> float | None:
-        """The rate of wrong labels in the sample; None = it is empty."""
-        if not len(self.sample):
-            return None
-        p_SK = _mixed([each[self.sample] for each in self.log_probabilities], weights)
-        given_S = torch.from_numpy(given[self.sample].astype(np.int64))
-        return eq.rate_of_errors(p_SK, given_S, self.spread)
 
     def judge(
         self, pool: Pool, given: NDArray[np.int32], rows: NDArray[np.int64]
@@ -118,13 +117,9 @@ def _standard_error(hits: NDArray[np.bool_]) -> float:
     return float(np.sqrt(share * (1 - share) / max(len(hits), 1)))
 
 
-def _mixed(logs: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> Tensor:
-    """Probabilities ``(B, K)`` of weighed predictions, float64."""
-    mixed_BK = sum(
-        weight * torch.from_numpy(each).double() for weight, each in zip(weights, logs, strict=True)
-    )
-    assert isinstance(mixed_BK, Tensor)
-    return mixed_BK.softmax(1)
+def stacked(predictions: Sequence[NDArray[np.floating]], rows: NDArray[np.int64]) -> Tensor:
+    """Some rows of J predictions side by side, ``(B, K, J)`` float64, as the pool weighs them."""
+    return torch.from_numpy(np.stack([each[rows] for each in predictions], -1).astype(np.float64))
 
 
 def fit_pool(
@@ -160,14 +155,14 @@ def fit_pool(
     predictions = [torch.from_numpy(logs.astype(np.float64)) for logs in log_probabilities]
     terms_VKJ = eq.pool_terms(predictions, likelihood_VK, given_V)
     return Pool(
-        weights=_maximise(terms_VKJ, right_V, witnesses=len(predictions)),
+        weights=_maximise(terms_VKJ, right_V, audited=bool((given >= 0).any())),
         transition=eq.transition_matrix(right_V, given_V, classes, spread, rate),
     )
 
 
-def _maximise(terms_VKJ: Tensor, right_V: Tensor, witnesses: int) -> Tensor:
+def _maximise(terms_VKJ: Tensor, right_V: Tensor, *, audited: bool) -> Tensor:
     """Newton's method with backtracking on the concave penalised likelihood."""
-    audited = bool(terms_VKJ[..., witnesses:].any())
+    witnesses = terms_VKJ.shape[2] - 2  # then the transition's and the agreement's terms
     of_given = [0.75, 0.5] if audited else [1.0, 0.0]  # Bayes' rule where nothing else is known
     centre_J = torch.tensor([1 / witnesses] * witnesses + of_given, dtype=torch.float64)
     precision_J = torch.tensor([1.0] * witnesses + [2.0, 1.0], dtype=torch.float64)
