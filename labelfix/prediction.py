@@ -19,6 +19,7 @@ from labelfix.methods.cross_fit import cross_fit
 from labelfix.methods.design import Design
 from labelfix.methods.devices import pick_device
 from labelfix.methods.feature_rows import FeatureNet, FeatureRows
+from labelfix.methods.kernel import KernelRidge
 from labelfix.methods.neighbours import Neighbours
 from labelfix.methods.opinions import neighbour_opinions, purified_opinions
 from labelfix.methods.plans import PLANS, plan_for, sized
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 Folds = NDArray[np.int8]
 ByName = dict[str, NDArray[np.float32]]
-Found = tuple[ByName, dict[str, Any], ByName]  # predictions, accounts, the neighbours' opinions
+Opinions = list[NDArray[np.float32]]
+Found = tuple[ByName, dict[str, Any], Opinions]  # predictions, accounts, what else is known
 
 
 def method_of(config: PurifyConfig, checked: int) -> str:
@@ -84,22 +86,20 @@ def run_methods(
         DegenerateLearningError: learning gave nothing usable.
     """
     method = method_of(config, int((rows.checked >= 0).sum()))
-    strata = (rows.checked + 1) * (rows.classes + 1) + rows.given + 1
+    # Checked rows by their right label alone: balanced in the given one too, every fold would
+    # repeat the others' counts of T, and the evidence would flatter.
+    strata = np.where(rows.checked >= 0, rows.checked, rows.classes + 1 + rows.given)
     fold = folds.assign(rows.content, strata, seed=config.seed)
     if method in PLANS:
         found, account = run_bilevel(method, rows, fold, config, report, scratch)
-        further: ByName = {}
+        further: Opinions = []
     else:
         found, account, further = run_dmlp(rows, graph, fold, config, report)
     usable = without_collapsed(found, rows.known, report)
     votes_NK = neighbour_opinions(graph, rows.known, fold, rows.classes)
-    opinions = {
-        name: np.stack([votes_NK, further[name]] if name in further else [votes_NK])
-        for name in usable
-    }
     return Prediction(
         log_probabilities=usable,
-        opinions=opinions,
+        opinions=np.stack([votes_NK, *further]),
         folds=fold,
         account={name: account[name] for name in usable},
     )
@@ -208,7 +208,8 @@ def run_dmlp(
 ) -> Found:
     """DMLP, and unless only that is wanted, a net trained on its purified soft labels.
 
-    The neighbours of a row vote by these soft labels too: a further opinion beside the net.
+    These soft labels come from DMLP, the kernel classifier and the neighbours' votes; kernel and
+    neighbours then learn from them too, as further opinions beside the net and beside DMLP.
     """
     device = pick_device(config.device)
     design = Design.of(rows.features, device)  # measured once for all that follows
@@ -218,17 +219,19 @@ def run_dmlp(
     first: Found = (
         {"dmlp": found.log_probabilities},
         {"dmlp": {"snapshots": found.history, "chosen": found.chosen}},
-        {},
+        [],
     )
     if config.method == "dmlp":
         return first
     with report.task("purify (soft labels for every fold)") as advance:
         nested = dmlp.nested(*learn, found.chosen, device=device, on_pass=without_remark(advance))
-    witnesses = [
-        (logs_NK, neighbour_opinions(graph, rows.known, fold, rows.classes, hidden=hidden))
-        for hidden, logs_NK in enumerate(nested)
-    ]
-    targets = fold_targets(witnesses, rows.given, rows.checked, fold)
+        kernel = KernelRidge(design, rows.known, fold, rows.classes)
+        witnesses = [
+            (*of_models, neighbour_opinions(graph, rows.known, fold, rows.classes, hidden=hidden))
+            for hidden, of_models in enumerate(zip(nested, kernel.nested(), strict=True))
+        ]
+        targets = fold_targets(witnesses, rows.given, rows.checked, fold)
+    further = [purified_opinions(graph, targets), kernel.retrained(targets)]
     with report.task("purify (dmlp-naive)") as advance:
         retrained = head.fit_head(
             design
@@ -238,11 +241,10 @@ def run_dmlp(
             loop=replace(config.loop, seed=config.seed),
             on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
         )
-    purified = {"dmlp-naive": purified_opinions(graph, targets)}
-    second: Found = {"dmlp-naive": retrained}, {"dmlp-naive": {}}, purified
+    second: Found = {"dmlp-naive": retrained}, {"dmlp-naive": {}}, further
     if config.method == "dmlp-naive":
         return second
-    return first[0] | second[0], first[1] | second[1], purified
+    return first[0] | second[0], first[1] | second[1], further
 
 
 def without_remark(advance: Advance) -> Callable[[int, int], None]:

@@ -65,21 +65,22 @@ class Prediction:
         log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32;
             under a name with ``-teacher``, the log of labels that a teacher corrected, for which
             it was told the row's given label.
-        opinions: beside each method ``(J, N + M, K)`` float32, logs of what each row's neighbours
-            in other folds say: their labels' votes, then where there are any purified ones.
+        opinions: ``(J, N + M, K)`` float32, out-of-fold logs of what else is known of each row,
+            whatever the method: the votes of its neighbours' labels, then where there are purified
+            soft labels the neighbours' votes by these, and the kernel classifier's prediction.
         folds: ``(N + M,)`` int8.
         account: what each method says of its learning, by name.
     """
 
     log_probabilities: dict[str, NDArray[np.float32]]
-    opinions: dict[str, NDArray[np.float32]]
+    opinions: NDArray[np.float32]
     folds: NDArray[np.int8]
     account: dict[str, Any]
 
     @property
     def candidates(self) -> dict[str, list[NDArray[np.float32]]]:
-        """What the judge may believe: each method, with the neighbours' opinions beside it."""
-        return {name: [logs, *self.opinions[name]] for name, logs in self.log_probabilities.items()}
+        """What the judge may believe: each method, with the opinions beside it."""
+        return {name: [logs, *self.opinions] for name, logs in self.log_probabilities.items()}
 
     def of_student(self, witness: str) -> NDArray[np.float32]:
         """The prediction that saw no label of the row: a teacher's student, else the witness."""

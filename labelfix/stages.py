@@ -135,7 +135,7 @@ def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
         shutil.rmtree(scratch, ignore_errors=True)
         for name, logs_NK in prediction.log_probabilities.items():
             np.save(place / f"log_probabilities-{name}.npy", logs_NK)
-            np.save(place / f"opinions-{name}.npy", prediction.opinions[name])
+        np.save(place / "opinions.npy", prediction.opinions)
         np.save(place / "folds.npy", prediction.folds)
         write_json(place / "account.json", prediction.account)
 
@@ -145,7 +145,7 @@ def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
         log_probabilities={
             name: np.load(place / f"log_probabilities-{name}.npy") for name in account
         },
-        opinions={name: np.load(place / f"opinions-{name}.npy") for name in account},
+        opinions=np.load(place / "opinions.npy"),
         folds=np.load(place / "folds.npy"),
         account=account,
     )

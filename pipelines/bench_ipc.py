@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from labelfix.equations import dmlp as eq
+from labelfix.equations.ridge import ridge_solve, ridge_spectrum
 
 SCALE, RATE, ROUNDS = 1.0, 0.01, 15
 
@@ -93,18 +94,18 @@ def literal(problem: Problem, *, solved: bool = False) -> Callable[[], Tensor]:
 def thin(problem: Problem) -> Callable[[], Tensor]:
     """The same pass from the spectrum, on class-major labels; returns the gradient, ``(K, N)``."""
     features_ND, clean_VD = problem.features_ND, problem.clean_VD
-    spectrum = eq.ridge_spectrum(features_ND.T @ features_ND)
+    spectrum = ridge_spectrum(features_ND.T @ features_ND)
     clean_KV = problem.clean_VK.T.contiguous()
     share_V = clean_VD.new_full((len(clean_VD),), 1 / len(clean_VD))
     labels_KN = problem.labels_NK.T.contiguous()
 
     def step() -> Tensor:
         targets_KN = eq.soft_targets(labels_KN, SCALE)
-        weights_KD = eq.ridge_solve(targets_KN @ features_ND, *spectrum, problem.ridge)
+        weights_KD = ridge_solve(targets_KN @ features_ND, *spectrum, problem.ridge)
         estimate_KV = (weights_KD @ clean_VD.T).requires_grad_()
         loss = eq.validation_loss(estimate_KV, clean_KV, share_V)
         (upper_KV,) = torch.autograd.grad(loss, estimate_KV)
-        upper_KD = eq.ridge_solve(upper_KV @ clean_VD, *spectrum, problem.ridge)
+        upper_KD = ridge_solve(upper_KV @ clean_VD, *spectrum, problem.ridge)
         gradient_KN = eq.ipc_gradient(targets_KN, upper_KD, features_ND, SCALE)
         labels_KN.copy_(eq.ipc_update(labels_KN, gradient_KN, RATE))
         return gradient_KN

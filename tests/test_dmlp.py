@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from labelfix.equations import dmlp as eq
+from labelfix.equations.ridge import ridge_solve, ridge_spectrum
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods import design, dmlp, folds
 from labelfix.methods.design import Design, Stacked
@@ -72,10 +73,10 @@ def test_ipc_gradient_equals_autograd_through_the_literal_equations(settings):
     outside_FN = (fold_N != torch.arange(parts)[:, None]).double()
     outside_FV = (fold_V != torch.arange(parts)[:, None]).double()
     gram_FDD = torch.einsum("fn,nd,ne->fde", outside_FN, features, features)
-    spectrum = eq.ridge_spectrum(gram_FDD)
+    spectrum = ridge_spectrum(gram_FDD)
     targets_FKN = eq.soft_targets(labels_FNK.detach().mT, scale)
     ridge_F = torch.full((parts,), ridge, dtype=torch.float64)
-    weights_FKD = eq.ridge_solve((targets_FKN * outside_FN[:, None]) @ features, *spectrum, ridge_F)
+    weights_FKD = ridge_solve((targets_FKN * outside_FN[:, None]) @ features, *spectrum, ridge_F)
     estimate_FKV = (weights_FKD @ clean.T).requires_grad_()
     value = eq.validation_loss(
         estimate_FKV,
@@ -87,7 +88,7 @@ def test_ipc_gradient_equals_autograd_through_the_literal_equations(settings):
     )
     assert float(value.detach()) == pytest.approx(float(loss.detach()), rel=1e-12)
     (upper_FKV,) = torch.autograd.grad(value, estimate_FKV)
-    upper_FKD = eq.ridge_solve(upper_FKV @ clean, *spectrum, ridge_F)
+    upper_FKD = ridge_solve(upper_FKV @ clean, *spectrum, ridge_F)
     gradient_FKN = eq.ipc_gradient(targets_FKN, upper_FKD, features, scale) * outside_FN[:, None]
     assert relative(gradient_FKN.mT, expected_FNK) < 1e-10
 
@@ -126,65 +127,10 @@ def test_entropy_floors_what_a_regression_may_give():
 # --- the ridge regression -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ridge", [1e-3, 1.0, 50.0])
-def test_ridge_solve_equals_a_linear_solve(ridge):
-    features, moments = draw(2, 30, 7), draw(2, 4, 7, seed=1)
-    gram = features.mT @ features
-    shifted = gram + ridge * torch.eye(7, dtype=torch.float64)
-    expected = torch.linalg.solve(shifted, moments.mT).mT
-    assert relative(eq.ridge_solve(moments, *eq.ridge_spectrum(gram), ridge), expected) < 1e-10
-
-
-def test_ridge_of_each_fold_counts_for_that_fold():
-    features, moments = draw(2, 30, 7), draw(2, 4, 7, seed=1)
-    values, vectors = eq.ridge_spectrum(features.mT @ features)
-    found = eq.ridge_solve(moments, values, vectors, torch.tensor([0.1, 9.0], dtype=torch.float64))
-    for fold, ridge in enumerate((0.1, 9.0)):
-        alone = eq.ridge_solve(moments[fold], values[fold], vectors[fold], ridge)
-        assert torch.allclose(found[fold], alone, rtol=1e-12)
-
-
-def test_spectrum_of_a_rank_deficient_gram_is_not_negative():
-    features = draw(3, 6).float()
-    assert (eq.ridge_spectrum(features.T @ features)[0] >= 0).all()
-
-
-@pytest.mark.parametrize("ridge", [0.01, 1.0, 30.0])
-def test_gcv_equals_the_hat_matrix_formula(ridge):
-    rows, features, targets = 25, draw(25, 5), draw(3, 25, seed=1)
-    gram = features.T @ features
-    hat = features @ torch.linalg.inv(gram + ridge * torch.eye(5, dtype=torch.float64)) @ features.T
-    left = torch.eye(rows, dtype=torch.float64) - hat
-    expected = (left @ targets.T).square().sum() / left.trace() ** 2
-    found = eq.generalised_cross_validation(
-        targets @ features,
-        targets.square().sum(),
-        torch.tensor(float(rows)),
-        *eq.ridge_spectrum(gram),
-        ridge,
-    )
-    assert float(found) == pytest.approx(float(expected), rel=1e-10)
-
-
-def test_gcv_prefers_a_strong_ridge_for_noise_and_a_weak_one_for_signal():
-    features = draw(40, 20)
-    spectrum, rows = eq.ridge_spectrum(features.T @ features), torch.tensor(40.0)
-
-    def score(targets, ridge):
-        energy = targets.square().sum()
-        return float(
-            eq.generalised_cross_validation(targets @ features, energy, rows, *spectrum, ridge)
-        )
-
-    noise, signal = draw(1, 40, seed=5), (features @ draw(20, 1, seed=6)).T
-    assert score(noise, 1e3) < score(noise, 1e-3)
-    assert score(signal, 1e-3) < score(signal, 1e3)
-
-
 def test_direction_rms_equals_visiting_every_row():
     features, upper = draw(2, 30, 6), draw(2, 4, 6, seed=1)
     expected = (upper @ features.mT).square().mean((-2, -1)).sqrt()
-    spectrum = eq.ridge_spectrum(features.mT @ features)
+    spectrum = ridge_spectrum(features.mT @ features)
     found = eq.direction_rms(upper, *spectrum, torch.tensor([30.0, 30.0], dtype=torch.float64))
     assert torch.allclose(found, expected, rtol=1e-10)
 

@@ -13,6 +13,11 @@ from torch import Tensor
 
 from labelfix.equations import dmlp as eq
 from labelfix.equations.calibration import fit_temperature
+from labelfix.equations.ridge import (
+    generalised_cross_validation,
+    ridge_solve,
+    ridge_spectrum,
+)
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.design import BLOCK_ROWS, Design
 
@@ -153,9 +158,9 @@ class DMLP:
         gram_MDD = torch.einsum("mg,gde->mde", 1 - self.hides_MG, gram_GDD)
         self.label_moments_MKD = moments_MKD
         self.rows_M = self._lower(slice(None)).sum(1)
-        self.spectrum = eq.ridge_spectrum(gram_MDD)
+        self.spectrum = ridge_spectrum(gram_MDD)
         clean_MVD = self._outside(self.clean_fold_V)[..., None] * self.clean_VD
-        self.bound = eq.ridge_spectrum(gram_MDD + clean_MVD.mT @ self.clean_VD)
+        self.bound = ridge_spectrum(gram_MDD + clean_MVD.mT @ self.clean_VD)
         self.ridge_M = self._choose_ridge(moments_MKD)
 
     def _choose_ridge(self, moments_MKD: Tensor) -> Tensor:
@@ -167,7 +172,7 @@ class DMLP:
         unit_M = self.rows_M.clamp_min(1) / self.design.shape[1]
         scores = torch.stack(
             [
-                eq.generalised_cross_validation(
+                generalised_cross_validation(
                     moments_MKD, energy_M, self.rows_M, *self.spectrum, (ridge * unit_M)[:, None]
                 )
                 for ridge in RIDGES
@@ -190,7 +195,7 @@ class DMLP:
         return (weights_MKD.flatten(0, 1) @ block_BD.T).unflatten(0, weights_MKD.shape[:2])
 
     def _solve(self, moments_MKD: Tensor) -> Tensor:
-        return eq.ridge_solve(moments_MKD, *self.spectrum, self.ridge_M)
+        return ridge_solve(moments_MKD, *self.spectrum, self.ridge_M)
 
     def _upper_direction(self) -> Tensor:
         """B of :func:`eq.ipc_gradient`, at unit RMS over the training rows, ``(F, K, D)``."""
@@ -284,7 +289,7 @@ class DMLP:
         """
         shrink_MKD = 0.25 * self.ridge_M[:, None, None] * ahead_MKD
         self.previous_MKD = self.classifier_MKD
-        step_MKD = eq.ridge_solve(slope_MKD + shrink_MKD, *self.bound, self.ridge_M)
+        step_MKD = ridge_solve(slope_MKD + shrink_MKD, *self.bound, self.ridge_M)
         self.classifier_MKD = ahead_MKD - 2 * step_MKD
         if not torch.isfinite(self.classifier_MKD).all():
             raise DegenerateLearningError(

@@ -59,7 +59,7 @@ class Design:
         scale = torch.where(varies, 1 / (std.clamp_min(1e-30) * features.shape[1] ** 0.5), 0.0)
         mean, scale = mean.float().to(device), scale.float().to(device)
         design = cls(source=features, mean=mean, scale=scale, device=device, resident=None)
-        if not _fits(design.shape, device):
+        if not fits(design.shape, device):
             return design
         whole = torch.empty(design.shape, device=device)
         for rows, block_BD in design.blocks():
@@ -123,7 +123,8 @@ def _moments(features: Matrix) -> tuple[Tensor, Tensor]:
     return shift[0] + mean, (square / count - mean.square()).clamp_min(0).sqrt()
 
 
-def _fits(shape: tuple[int, int], device: torch.device) -> bool:
+def fits(shape: tuple[int, int], device: torch.device) -> bool:
+    """Whether so many float32 rows and columns may be held whole, beside what else is there."""
     size = 4 * shape[0] * shape[1]
     if device.type == "cuda":
         return size < torch.cuda.mem_get_info(device)[0] // 2

@@ -1,0 +1,185 @@
+"""A Gaussian-kernel classifier that hides any fold in closed form: what a linear model cannot see.
+
+Ridge regression of the labels on the columns of :func:`labelfix.equations.ridge.gaussian_columns`.
+A least-squares fit of noisy labels averages the noise away instead of learning it by heart, and
+its normal equations are sums over the rows: a model that hides two folds costs one small solve, not
+another training. So it learns twice: from the labels as they are, for the targets of others; then
+from these targets, as a witness beside a method's prediction (self-training, honest by fold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from labelfix.equations.ridge import (
+    gaussian_columns,
+    generalised_cross_validation,
+    ridge_solve,
+    ridge_spectrum,
+)
+from labelfix.methods.design import Design, fits
+from labelfix.methods.targets import FoldTargets
+
+RIDGES = [10.0 ** (e / 2) for e in range(5, -4, -1)]  # the largest wins where none can be scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelConfig:
+    """Settings of the kernel classifier.
+
+    Attributes:
+        landmarks: rows whose neighbourhoods are the columns, drawn at random; all of fewer.
+        temperature: by which a fitted share of a class becomes its log-odds: 0.2 = a sure row
+            counts ``e^5`` to one, as much as one witness alone should ever say.
+    """
+
+    landmarks: int = 1000
+    temperature: float = 0.2
+
+
+DEFAULTS = KernelConfig()
+
+
+class KernelRidge:
+    """The normal equations of every fold's labelled rows, and the fits that they give.
+
+    Shape suffixes: G folds, N rows, B rows of a block, M landmarks, K classes; U hidden folds.
+
+    Args:
+        design: of N rows. Two rows drawn at random are about ``sqrt(2 D)`` apart as a net takes
+            them, and the kernel's width is D: they are strangers (``e^-2``), neighbours are not.
+        known: ``(N,)`` right codes where they are known, else given ones; -1 = none.
+        folds: ``(N,)``.
+        classes: K.
+        config: settings.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        known: NDArray[np.int32],
+        folds: NDArray[np.int8],
+        classes: int,
+        config: KernelConfig = DEFAULTS,
+    ) -> None:
+        rows, columns = design.shape[0], design.shape[1] - 1
+        self.design, self.classes, self.config = design, classes, config
+        self.folds, self.width = int(folds.max()) + 1, float(columns)
+        drawn = np.random.default_rng(0).permutation(rows)[: config.landmarks]
+        self.landmarks_MD = design.net_rows(np.sort(drawn))
+        self.fold_N = torch.from_numpy(folds.astype(np.int64)).to(design.device)
+        self.known_N = torch.from_numpy(known.astype(np.int64)).to(design.device)
+        self.resident: list[tuple[slice, Tensor]] = []
+        if fits((rows, len(drawn)), design.device):
+            self.resident = list(self._blocks())
+        self.count_G = torch.stack([self._learns(fold).sum() for fold in range(self.folds)])
+        size = self.folds, len(drawn), len(drawn)
+        self.gram_GMM = torch.zeros(size, dtype=torch.float64, device=design.device)
+        for part, columns_BM in self._blocks():
+            for fold in range(self.folds):
+                mine_BM = columns_BM[self._learns(fold, part)]
+                self.gram_GMM[fold] += mine_BM.mT @ mine_BM
+        self.spectra = ridge_spectrum(self._outside(self.gram_GMM))
+
+    def nested(self) -> NDArray[np.float32]:
+        """What the labels as they are teach, for learners that must not see a fold.
+
+        Entry ``[g, i]`` comes from a fit that saw a label of neither row i's fold nor fold g; for
+        g = row i's own fold it is the fit without that fold. The ridge parameter is that of all
+        rows outside g.
+
+        Returns:
+            ``(G, N, K)`` float32 log-probabilities.
+        """
+        moments_GKM, energy_G = self._nothing(), self._nothing()[:, 0, 0]
+        for part, columns_BM in self._blocks():
+            for fold in range(self.folds):
+                mine_B = self._learns(fold, part)
+                codes_B = self.known_N[part][mine_B]
+                targets_KB = torch.nn.functional.one_hot(codes_B, self.classes).mT.float()
+                targets_KB = targets_KB - 1 / self.classes
+                moments_GKM[fold] += targets_KB @ columns_BM[mine_B]
+                energy_G[fold] += targets_KB.square().sum()
+        outside_GKM = self._outside(moments_GKM)
+        ridge_G = self._ridges(outside_GKM, self._outside(energy_G))
+        weights_UGKM = torch.empty(self.folds, *moments_GKM.shape, device=self.design.device)
+        identity_MM = torch.eye(len(self.landmarks_MD)).to(self.gram_GMM)
+        gram_MM = self.gram_GMM.sum(0)
+        for hidden in range(self.folds):
+            for own in range(self.folds):
+                out = [hidden, own] if own != hidden else [own]
+                left_MM = gram_MM - self.gram_GMM[out].sum(0) + ridge_G[hidden] * identity_MM
+                right_KM = moments_GKM.sum(0) - moments_GKM[out].sum(0)
+                solved_MK = torch.cholesky_solve(right_KM.mT, torch.linalg.cholesky(left_MM))
+                weights_UGKM[hidden, own] = solved_MK.mT
+        return self._predict(weights_UGKM)
+
+    def retrained(self, targets: FoldTargets) -> NDArray[np.float32]:
+        """What purified soft labels teach: out of fold, and no row's target saw the fold's labels.
+
+        Args:
+            targets: posteriors, for every hidden fold.
+
+        Returns:
+            ``(N, K)`` float32 log-probabilities.
+        """
+        moments_GKM, energy_G = self._nothing(), self._nothing()[:, 0, 0]
+        for part, columns_BM in self._blocks():
+            learns_B = self.known_N[part] >= 0
+            for fold in range(self.folds):
+                seen_B = learns_B & (self.fold_N[part] != fold)
+                soft_BK = torch.from_numpy(targets.soft_GNK[fold, part]).to(columns_BM)[seen_B]
+                moments_GKM[fold] += (soft_BK - 1 / self.classes).mT @ columns_BM[seen_B]
+                energy_G[fold] += (soft_BK - 1 / self.classes).square().sum()
+        ridge_G = self._ridges(moments_GKM, energy_G)
+        weights_GKM = ridge_solve(moments_GKM, *self.spectra, ridge_G)
+        return self._predict(weights_GKM.float()[None])[0]
+
+    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """The columns as ``(rows, block)`` in order; a block is ``(B, M)`` float32."""
+        if self.resident:
+            yield from self.resident
+            return
+        for part, block_BD in self.design.blocks():
+            x_BD = block_BD * self.design.net_scale
+            yield part, gaussian_columns(x_BD, self.landmarks_MD, self.width)
+
+    def _learns(self, fold: int, part: slice = slice(None)) -> Tensor:
+        """Which rows have a label and are in the fold, ``(B,)``."""
+        return (self.known_N[part] >= 0) & (self.fold_N[part] == fold)
+
+    def _nothing(self) -> Tensor:
+        """Zeros ``(G, K, M)``, to be summed into."""
+        shape = self.folds, self.classes, len(self.landmarks_MD)
+        return torch.zeros(shape, dtype=torch.float64, device=self.design.device)
+
+    def _outside(self, of_fold: Tensor) -> Tensor:
+        """Sums over every fold but one, in that one's place."""
+        return of_fold.sum(0) - of_fold
+
+    def _ridges(self, moments_GKM: Tensor, energy_G: Tensor) -> Tensor:
+        """The ridge parameter of least GCV score of each fit, ``(G,)``."""
+        rows_G = self._outside(self.count_G)
+        scores = [
+            generalised_cross_validation(moments_GKM, energy_G, rows_G, *self.spectra, ridge)
+            for ridge in RIDGES
+        ]
+        return torch.tensor(RIDGES).to(energy_G)[torch.stack(scores).argmin(0)]
+
+    def _predict(self, weights_UGKM: Tensor) -> NDArray[np.float32]:
+        """Log-probabilities ``(U, N, K)``: each row by the weights of its own fold."""
+        hidden, _, classes, _ = weights_UGKM.shape
+        logs_UNK = np.empty((hidden, len(self.fold_N), classes), np.float32)
+        for part, columns_BM in self._blocks():
+            for own in range(self.folds):
+                mine_B = self.fold_N[part] == own
+                shares_UBK = columns_BM[mine_B] @ weights_UGKM[:, own].mT
+                logs_UBK = (shares_UBK / self.config.temperature).log_softmax(-1)
+                logs_UNK[:, part][:, mine_B.cpu().numpy()] = logs_UBK.cpu().numpy()
+        return logs_UNK
