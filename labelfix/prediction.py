@@ -86,13 +86,11 @@ def run_methods(
         DegenerateLearningError: learning gave nothing usable.
     """
     method = method_of(config, int((rows.checked >= 0).sum()))
-    # Checked rows by their right label alone: balanced in the given one too, every fold would
-    # repeat the others' counts of T, and the evidence would flatter.
-    strata = np.where(rows.checked >= 0, rows.checked, rows.classes + 1 + rows.given)
-    fold = folds.assign(rows.content, strata, seed=config.seed)
+    fold = folds_of(rows, config.seed)
     if method in PLANS:
         found, account = run_bilevel(method, rows, fold, config, report, scratch)
-        further: Opinions = []
+        design = Design.of(rows.features, pick_device(config.device))
+        further = [KernelRidge(design, rows.known, fold, rows.classes).own()]
     else:
         found, account, further = run_dmlp(rows, graph, fold, config, report)
     usable = without_collapsed(found, rows.known, report)
@@ -103,6 +101,16 @@ def run_methods(
         folds=fold,
         account={name: account[name] for name in usable},
     )
+
+
+def folds_of(rows: Rows, seed: int) -> Folds:
+    """The rows' folds, ``(N + M,)``, balanced in the right label where it is known, else the given.
+
+    Not in both: then every fold would repeat the others' counts of T, and the evidence on a fold
+    would flatter (on CIFAR-10N, 1,000 checked rows, by 0.7 points of label accuracy).
+    """
+    strata = np.where(rows.checked >= 0, rows.checked, rows.classes + 1 + rows.given)
+    return folds.assign(rows.content, strata, seed=seed)
 
 
 def without_collapsed(

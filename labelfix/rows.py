@@ -66,8 +66,9 @@ class Prediction:
             under a name with ``-teacher``, the log of labels that a teacher corrected, for which
             it was told the row's given label.
         opinions: ``(J, N + M, K)`` float32, out-of-fold logs of what else is known of each row,
-            whatever the method: the votes of its neighbours' labels, then where there are purified
-            soft labels the neighbours' votes by these, and the kernel classifier's prediction.
+            whatever the method: the votes of its neighbours' labels and, but for ``dmlp`` alone,
+            the kernel classifier's prediction; where there are purified soft labels, that learns
+            from them, and the neighbours vote by them too.
         folds: ``(N + M,)`` int8.
         account: what each method says of its learning, by name.
     """

@@ -78,7 +78,6 @@ from torch import Tensor
 from labelfix import inputs
 from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
-from labelfix.methods import folds
 from labelfix.methods.bilevel import Learner
 from labelfix.methods.cross_fit import cross_fit
 from labelfix.methods.judge import judge
@@ -86,7 +85,7 @@ from labelfix.methods.neighbours import Neighbours, nearest
 from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.plans import PLANS, sized
 from labelfix.methods.teachers import WeightNet
-from labelfix.prediction import run_methods, task_of
+from labelfix.prediction import folds_of, run_methods, task_of
 from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
 
@@ -186,8 +185,7 @@ def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Found:
     if method != "ce":
         made = run_methods(rows, graph, config)
         return made.log_probabilities, made.folds, made.account
-    strata = (rows.checked + 1) * (rows.classes + 1) + rows.given + 1
-    fold = folds.assign(rows.content, strata, seed=seed)
+    fold = folds_of(rows, seed)
     task = task_of(replace(rows, checked=np.full_like(rows.checked, -1)), fold, config)
     plan, epochs = sized(PLAIN, task)
     found = cross_fit(task, plan, replace(config.loop, seed=seed, epochs=epochs))

@@ -7,7 +7,9 @@ import labelfix
 from labelfix import prediction
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.collapse import collapse_of
+from labelfix.prediction import folds_of
 from labelfix.progress import SILENT
+from labelfix.rows import Rows
 
 LABELS = np.array([0, 1, 2, 3, -1], np.int32)
 
@@ -43,3 +45,28 @@ def test_a_collapsed_prediction_is_said_and_left_out(monkeypatch):
     assert said[0].startswith("left out: bad: predictions collapsed onto 1 of 4 classes")
     with pytest.raises(DegenerateLearningError, match="bad: predictions collapsed onto 1 of 4"):
         prediction.without_collapsed({"bad": bad}, LABELS[:4], SILENT)
+
+
+def test_folds_balance_the_right_label_and_leave_the_given_to_chance():
+    random = np.random.default_rng(0)
+    right = np.arange(500, dtype=np.int32) % 5
+    given = np.where(random.random(500) < 0.4, random.integers(0, 5, 500), right).astype(np.int32)
+    checked = np.where(np.arange(500) < 250, right, -1).astype(np.int32)
+    rows = Rows(
+        features=np.zeros((500, 2), np.float32), given=given, checked=checked,
+        content=np.arange(500, dtype=np.uint64), classes=5, key="",
+    )  # fmt: skip
+    fold = folds_of(rows, 0)
+
+    def counts(where):
+        return np.array([(where & (fold == each)).sum() for each in range(5)])
+
+    for code in range(5):
+        assert np.ptp(counts(checked == code)) <= 1
+        assert np.ptp(counts((checked < 0) & (given == code))) <= 1
+    confused = [
+        np.ptp(counts((checked == right) & (checked == y) & (given == z)))
+        for y in range(5)
+        for z in range(5)
+    ]
+    assert max(confused) > 1

@@ -78,47 +78,40 @@ class KernelRidge:
         self.resident: list[tuple[slice, Tensor]] = []
         if fits((rows, len(drawn)), design.device):
             self.resident = list(self._blocks())
-        self.count_G = torch.stack([self._learns(fold).sum() for fold in range(self.folds)])
-        size = self.folds, len(drawn), len(drawn)
-        self.gram_GMM = torch.zeros(size, dtype=torch.float64, device=design.device)
+        shape = self.folds, len(drawn), len(drawn)
+        self.gram_GMM = torch.zeros(shape, dtype=torch.float64, device=design.device)
+        self.moments_GKM = self._nothing()
         for part, columns_BM in self._blocks():
+            targets_BK = self._one_hot(part)
             for fold in range(self.folds):
-                mine_BM = columns_BM[self._learns(fold, part)]
-                self.gram_GMM[fold] += mine_BM.mT @ mine_BM
-        self.spectra = ridge_spectrum(self._outside(self.gram_GMM))
+                mine_B = self._learns(part) & (self.fold_N[part] == fold)
+                self.gram_GMM[fold] += columns_BM[mine_B].mT @ columns_BM[mine_B]
+                self.moments_GKM[fold] += targets_BK[mine_B].mT @ columns_BM[mine_B]
+        self.spectra = ridge_spectrum(_outside(self.gram_GMM))
+        members_GN = self.fold_N == torch.arange(self.folds, device=design.device)[:, None]
+        self.rows_G = _outside((members_GN & self._learns()).sum(1))
+        energy_G = self.rows_G * (1 - 1 / classes)
+        self.ridge_G = self._ridges(_outside(self.moments_GKM), energy_G)
+
+    def own(self) -> NDArray[np.float32]:
+        """What the labels as they are teach, out of fold: ``(N, K)`` float32 log-probabilities."""
+        weights_GKM = [self._without([fold], fold) for fold in range(self.folds)]
+        return self._predict(torch.stack(weights_GKM)[None])[0]
 
     def nested(self) -> NDArray[np.float32]:
-        """What the labels as they are teach, for learners that must not see a fold.
+        """The same for learners that must not see a fold.
 
-        Entry ``[g, i]`` comes from a fit that saw a label of neither row i's fold nor fold g; for
-        g = row i's own fold it is the fit without that fold. The ridge parameter is that of all
-        rows outside g.
+        Entry ``[g, i]`` comes from a fit that saw a label of neither row i's fold nor fold g; its
+        ridge parameter is that of all rows outside g.
 
         Returns:
             ``(G, N, K)`` float32 log-probabilities.
         """
-        moments_GKM, energy_G = self._nothing(), self._nothing()[:, 0, 0]
-        for part, columns_BM in self._blocks():
-            for fold in range(self.folds):
-                mine_B = self._learns(fold, part)
-                codes_B = self.known_N[part][mine_B]
-                targets_KB = torch.nn.functional.one_hot(codes_B, self.classes).mT.float()
-                targets_KB = targets_KB - 1 / self.classes
-                moments_GKM[fold] += targets_KB @ columns_BM[mine_B]
-                energy_G[fold] += targets_KB.square().sum()
-        outside_GKM = self._outside(moments_GKM)
-        ridge_G = self._ridges(outside_GKM, self._outside(energy_G))
-        weights_UGKM = torch.empty(self.folds, *moments_GKM.shape, device=self.design.device)
-        identity_MM = torch.eye(len(self.landmarks_MD)).to(self.gram_GMM)
-        gram_MM = self.gram_GMM.sum(0)
-        for hidden in range(self.folds):
-            for own in range(self.folds):
-                out = [hidden, own] if own != hidden else [own]
-                left_MM = gram_MM - self.gram_GMM[out].sum(0) + ridge_G[hidden] * identity_MM
-                right_KM = moments_GKM.sum(0) - moments_GKM[out].sum(0)
-                solved_MK = torch.cholesky_solve(right_KM.mT, torch.linalg.cholesky(left_MM))
-                weights_UGKM[hidden, own] = solved_MK.mT
-        return self._predict(weights_UGKM)
+        weights_UGKM = [
+            torch.stack([self._without([hidden, own], hidden) for own in range(self.folds)])
+            for hidden in range(self.folds)
+        ]
+        return self._predict(torch.stack(weights_UGKM))
 
     def retrained(self, targets: FoldTargets) -> NDArray[np.float32]:
         """What purified soft labels teach: out of fold, and no row's target saw the fold's labels.
@@ -131,15 +124,22 @@ class KernelRidge:
         """
         moments_GKM, energy_G = self._nothing(), self._nothing()[:, 0, 0]
         for part, columns_BM in self._blocks():
-            learns_B = self.known_N[part] >= 0
             for fold in range(self.folds):
-                seen_B = learns_B & (self.fold_N[part] != fold)
+                seen_B = self._learns(part) & (self.fold_N[part] != fold)
                 soft_BK = torch.from_numpy(targets.soft_GNK[fold, part]).to(columns_BM)[seen_B]
                 moments_GKM[fold] += (soft_BK - 1 / self.classes).mT @ columns_BM[seen_B]
                 energy_G[fold] += (soft_BK - 1 / self.classes).square().sum()
         ridge_G = self._ridges(moments_GKM, energy_G)
         weights_GKM = ridge_solve(moments_GKM, *self.spectra, ridge_G)
         return self._predict(weights_GKM.float()[None])[0]
+
+    def _without(self, hidden: list[int], ridge_of: int) -> Tensor:
+        """The weights that all folds but the hidden ones give, ``(K, M)`` float32."""
+        shown = [fold for fold in range(self.folds) if fold not in hidden]
+        left_MM = self.gram_GMM[shown].sum(0)
+        left_MM.diagonal().add_(self.ridge_G[ridge_of])
+        right_MK = self.moments_GKM[shown].sum(0).mT
+        return torch.cholesky_solve(right_MK, torch.linalg.cholesky(left_MM)).mT.float()
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """The columns as ``(rows, block)`` in order; a block is ``(B, M)`` float32."""
@@ -150,24 +150,24 @@ class KernelRidge:
             x_BD = block_BD * self.design.net_scale
             yield part, gaussian_columns(x_BD, self.landmarks_MD, self.width)
 
-    def _learns(self, fold: int, part: slice = slice(None)) -> Tensor:
-        """Which rows have a label and are in the fold, ``(B,)``."""
-        return (self.known_N[part] >= 0) & (self.fold_N[part] == fold)
+    def _learns(self, part: slice = slice(None)) -> Tensor:
+        """Which rows have a label, ``(B,)``."""
+        return self.known_N[part] >= 0
+
+    def _one_hot(self, part: slice) -> Tensor:
+        """The labels about their mean, ``(B, K)``; of rows without one it means nothing."""
+        codes_B = self.known_N[part].clamp_min(0)
+        return torch.nn.functional.one_hot(codes_B, self.classes).float() - 1 / self.classes
 
     def _nothing(self) -> Tensor:
         """Zeros ``(G, K, M)``, to be summed into."""
         shape = self.folds, self.classes, len(self.landmarks_MD)
         return torch.zeros(shape, dtype=torch.float64, device=self.design.device)
 
-    def _outside(self, of_fold: Tensor) -> Tensor:
-        """Sums over every fold but one, in that one's place."""
-        return of_fold.sum(0) - of_fold
-
     def _ridges(self, moments_GKM: Tensor, energy_G: Tensor) -> Tensor:
         """The ridge parameter of least GCV score of each fit, ``(G,)``."""
-        rows_G = self._outside(self.count_G)
         scores = [
-            generalised_cross_validation(moments_GKM, energy_G, rows_G, *self.spectra, ridge)
+            generalised_cross_validation(moments_GKM, energy_G, self.rows_G, *self.spectra, ridge)
             for ridge in RIDGES
         ]
         return torch.tensor(RIDGES).to(energy_G)[torch.stack(scores).argmin(0)]
@@ -183,3 +183,8 @@ class KernelRidge:
                 logs_UBK = (shares_UBK / self.config.temperature).log_softmax(-1)
                 logs_UNK[:, part][:, mine_B.cpu().numpy()] = logs_UBK.cpu().numpy()
         return logs_UNK
+
+
+def _outside(of_fold: Tensor) -> Tensor:
+    """Sums over every fold but one, in that one's place."""
+    return of_fold.sum(0) - of_fold
