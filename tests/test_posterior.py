@@ -55,6 +55,27 @@ def test_the_prior_of_a_transition_follows_the_spread():
     assert torch.allclose(found, 0.5 * torch.eye(3, dtype=torch.float64) + 0.5 * spread)
 
 
+def test_rate_and_spread_have_priors_of_their_own():
+    right, given = torch.tensor([0, 0, 0, 0, 1]), torch.tensor([0, 0, 1, 2, 1])
+    spread = torch.tensor([[0, 0.9, 0.1], [0.5, 0, 0.5], [0.2, 0.8, 0]], dtype=torch.float64)
+    found = eq.transition_matrix(
+        right, given, 3, spread, rate=0.1, prior_rows=2, rate_rows=5, spread_rows=8
+    )
+    pooled = (2 + 0.1 * 5) / (5 + 5)
+    rate = (2 + 2 * pooled) / (4 + 2)
+    went = torch.tensor([0, (1 + 8 * 0.9) / 10, (1 + 8 * 0.1) / 10], dtype=torch.float64)
+    assert torch.allclose(found[0, 1:], rate * went[1:], rtol=1e-12)
+    assert float(found[0, 0]) == pytest.approx(1 - rate)
+    assert torch.allclose(found[2, :2], pooled * spread[2, :2], rtol=1e-12)
+    assert torch.allclose(found.sum(1), torch.ones(3, dtype=torch.float64))
+
+
+def test_no_noise_at_all_is_no_division_by_zero():
+    right = torch.arange(3)
+    found = eq.transition_matrix(right, right, 3, rate=0.0)
+    assert torch.equal(found, torch.eye(3, dtype=torch.float64))
+
+
 def test_one_pass_of_the_spread_by_hand():
     p = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], dtype=torch.float64)
     given = torch.tensor([1, 1, 0])

@@ -25,22 +25,26 @@ def transition_matrix(
     *,
     prior_rows: float = 20.0,
     rate_rows: float = 10.0,
+    spread_rows: float = 50.0,
 ) -> Tensor:
     """``T[y, given]``, the probability that a row of class y was given each label; ``(K, K)``.
 
-    Each row is a Dirichlet mean: the counts, and ``prior_rows`` imaginary rows that are wrong at
-    the pooled rate, so that a class with few checked rows leans on the others.
+    How many labels of a class are wrong is its share among the audited rows and ``prior_rows``
+    imaginary ones at the pooled rate; where they go is their count among the wrong ones and
+    ``spread_rows`` imaginary ones. So a class with few checked rows leans on the others for the
+    one, and on all rows for the other, of which they know more than any number of checked rows.
 
     Args:
         right_N: ``(N,)`` right classes of audited rows; there may be none.
         given_N: ``(N,)`` given classes; -1 (no label) does not count.
         classes: K >= 2.
-        spread_KK: which labels the imaginary wrong rows were given, from :func:`spread_of_errors`;
-            None = all others alike (symmetric noise).
+        spread_KK: where wrong labels go, from :func:`spread_of_errors`; None = nobody knows: all
+            others alike (symmetric noise), for the ``prior_rows`` alone (one Dirichlet prior).
         rate: expected share of wrong labels, from :func:`rate_of_errors`, worth ``rate_rows``
             rows in the pooled rate; None = a half, worth one row.
-        prior_rows: strength of the prior, in rows a class.
+        prior_rows: strength of the pooled rate, in rows a class.
         rate_rows: strength of the rate's prior, in rows.
+        spread_rows: strength of the spread, in wrong rows a class.
     """
     labelled_N = given_N >= 0
     counts_KK = torch.zeros(classes, classes, dtype=torch.float64)
@@ -48,8 +52,13 @@ def transition_matrix(
     counts_KK.index_put_((right_N[labelled_N], given_N[labelled_N]), ones_N, accumulate=True)
     rate, rate_rows = (0.5, 1.0) if rate is None else (rate, rate_rows)
     pooled = _error_rate(counts_KK, rate, rate_rows)
-    prior_KK = _at_rate(pooled, _even(classes) if spread_KK is None else spread_KK)
-    return (counts_KK + prior_rows * prior_KK) / (counts_KK.sum(1, keepdim=True) + prior_rows)
+    if spread_KK is None:
+        spread_KK, spread_rows = _even(classes), prior_rows * float(pooled)
+    wrong_KK = counts_KK.clone().fill_diagonal_(0)
+    wrong_K1, rows_K1 = wrong_KK.sum(1, keepdim=True), counts_KK.sum(1, keepdim=True)
+    rate_K1 = (wrong_K1 + prior_rows * pooled) / (rows_K1 + prior_rows)
+    imagined_KK = wrong_KK + spread_rows * spread_KK
+    return _at_rate(rate_K1, imagined_KK / (wrong_K1 + spread_rows).clamp_min(1e-30))
 
 
 def spread_of_errors(
@@ -122,6 +131,7 @@ def _even(classes: int) -> Tensor:
 
 
 def _at_rate(rate: Tensor, spread_KK: Tensor) -> Tensor:
+    """T of a rate of wrong labels, one for all or ``(K, 1)``."""
     return (1 - rate) * torch.eye(len(spread_KK), dtype=torch.float64) + rate * spread_KK
 
 
