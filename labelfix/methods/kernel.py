@@ -27,6 +27,7 @@ from labelfix.methods.design import Design, fits
 from labelfix.methods.targets import FoldTargets
 
 RIDGES = [10.0 ** (e / 2) for e in range(5, -4, -1)]  # the largest wins where none can be scored
+ROUNDING = 1e-7  # of a Gram matrix's eigenvalue, a row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +166,16 @@ class KernelRidge:
         return torch.zeros(shape, dtype=torch.float64, device=self.design.device)
 
     def _ridges(self, moments_GKM: Tensor, energy_G: Tensor) -> Tensor:
-        """The ridge parameter of least GCV score of each fit, ``(G,)``."""
+        """The ridge parameter of least GCV score of each fit, ``(G,)``.
+
+        No smaller than what rounding in a sum of float32 products over so many rows may take away.
+        """
         scores = [
             generalised_cross_validation(moments_GKM, energy_G, self.rows_G, *self.spectra, ridge)
             for ridge in RIDGES
         ]
-        return torch.tensor(RIDGES).to(energy_G)[torch.stack(scores).argmin(0)]
+        best_G = torch.tensor(RIDGES).to(energy_G)[torch.stack(scores).argmin(0)]
+        return best_G.maximum(ROUNDING * self.rows_G)
 
     def _predict(self, weights_UGKM: Tensor) -> NDArray[np.float32]:
         """Log-probabilities ``(U, N, K)``: each row by the weights of its own fold."""
