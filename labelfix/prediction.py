@@ -17,7 +17,7 @@ from labelfix.methods import dmlp, folds, head
 from labelfix.methods.collapse import collapse_of
 from labelfix.methods.cross_fit import cross_fit
 from labelfix.methods.design import Design
-from labelfix.methods.devices import pick_device
+from labelfix.methods.devices import algebra_device, pick_device
 from labelfix.methods.feature_rows import FeatureNet, FeatureRows
 from labelfix.methods.kernel import KernelRidge
 from labelfix.methods.neighbours import Neighbours
@@ -89,7 +89,7 @@ def run_methods(
     fold = folds_of(rows, config.seed)
     if method in PLANS:
         found, account = run_bilevel(method, rows, fold, config, report, scratch)
-        design = Design.of(rows.features, pick_device(config.device))
+        design = Design.of(rows.features, algebra_device(config.device))
         further = [KernelRidge(design, rows.known, fold, rows.classes).own()]
     else:
         found, account, further = run_dmlp(rows, graph, fold, config, report)
@@ -219,7 +219,7 @@ def run_dmlp(
     These soft labels come from DMLP, the kernel classifier and the neighbours' votes; kernel and
     neighbours then learn from them too, as further opinions beside the net and beside DMLP.
     """
-    device = pick_device(config.device)
+    device = algebra_device(config.device)
     design = Design.of(rows.features, device)  # measured once for all that follows
     learn = (design, rows.given, rows.checked, fold, rows.classes)
     with report.task("purify (dmlp)") as advance:
@@ -239,7 +239,7 @@ def run_dmlp(
             for hidden, of_models in enumerate(zip(nested, kernel.nested(), strict=True))
         ]
         targets = fold_targets(witnesses, rows.given, rows.checked, fold)
-    further = [purified_opinions(graph, targets), kernel.retrained(targets)]
+        further = [purified_opinions(graph, targets), kernel.retrained(targets)]
     with report.task("purify (dmlp-naive)") as advance:
         retrained = head.fit_head(
             design

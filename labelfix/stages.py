@@ -21,7 +21,7 @@ import numpy as np
 from labelfix import inputs
 from labelfix.artifacts import OutputFolder, digest, fingerprint, write_json
 from labelfix.methods.design import Matrix, Stacked
-from labelfix.methods.devices import is_first_node, pick_device
+from labelfix.methods.devices import algebra_device, is_first_node
 from labelfix.methods.judge import JudgeConfig, Judgement, judge
 from labelfix.methods.neighbours import Neighbours, nearest
 from labelfix.methods.scores import Scores, score
@@ -190,7 +190,7 @@ def run_scores(
         prediction.folds,
         judgement.soft_labels,
         prediction.of_student(judgement.witness),
-        device=pick_device(config.device),
+        device=algebra_device(config.device),
     )
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from labelfix.errors import DegenerateLearningError, InputError
-from labelfix.methods.devices import pick_device, pick_precision, seed_global
+from labelfix.methods import devices
+from labelfix.methods.devices import algebra_device, pick_device, pick_precision, seed_global
 from labelfix.methods.loop import train
 from labelfix.methods.resident import ImageStore
 from labelfix.methods.training import LoopConfig
@@ -212,6 +213,15 @@ def test_seeds_differ():
 def test_bad_settings_are_named(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         config(**bad)
+
+
+def test_closed_forms_leave_apple_gpus_alone(monkeypatch):
+    monkeypatch.setattr(devices, "_has_mps", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto").type == "mps"
+    assert algebra_device("auto").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert algebra_device("auto").type == "cuda"
 
 
 def test_devices():

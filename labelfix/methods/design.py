@@ -99,7 +99,7 @@ class Design:
         the median each way, so that columns in other units do not drown the rest. The constant
         drops out (nets have biases); the mean square of a row's entries is 1.
         """
-        inverse_D = self.scale.double()
+        inverse_D = self.scale.cpu().double()
         varies_D = inverse_D > 0
         std_D = torch.where(varies_D, 1 / inverse_D.clamp_min(1e-300), 0.0)
         if not varies_D.any():
@@ -107,7 +107,7 @@ class Design:
         relative_D = std_D / std_D[varies_D].median()
         relative_D = relative_D.clamp(1 / SCALE_RANGE, SCALE_RANGE) * varies_D
         scale_D = relative_D * (len(std_D) / relative_D.square().mean()) ** 0.5
-        return torch.nn.functional.pad(scale_D.float(), (0, 1))
+        return torch.nn.functional.pad(scale_D.float(), (0, 1)).to(self.device)
 
 
 def _moments(features: Matrix) -> tuple[Tensor, Tensor]:

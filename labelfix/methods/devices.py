@@ -39,6 +39,15 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def algebra_device(name: str = "auto") -> torch.device:
+    """Where closed forms are solved: as :func:`pick_device` says, but never on MPS.
+
+    MPS knows neither float64 nor eigenvalues; there nets train on it, and the CPU solves.
+    """
+    device = pick_device(name)
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
