@@ -28,6 +28,12 @@ def test_wilson_solves_the_score_equation():
         )
 
 
+@pytest.mark.parametrize("rows", [1, 7, 300, 1000, 49_999])
+def test_all_or_nothing_is_within_the_interval(rows):
+    assert wilson_interval(0, rows)[0] == 0
+    assert wilson_interval(rows, rows)[1] == 1
+
+
 def test_wilson_without_rows_knows_nothing():
     assert wilson_interval(0, 0) == (0.0, 1.0)
 

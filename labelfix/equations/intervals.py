@@ -17,7 +17,8 @@ def wilson_interval(hits: int, rows: int) -> tuple[float, float]:
     share, z2 = hits / rows, Z_95**2
     centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
     half = Z_95 / (1 + z2 / rows) * (share * (1 - share) / rows + z2 / (4 * rows**2)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = max(0.0, centre - half) if hits else 0.0  # exactly: rounding may leave 1e-17
+    return low, min(1.0, centre + half) if hits < rows else 1.0
 
 
 def paired_difference(won: int, lost: int, rows: int) -> tuple[float, float, float]:
