@@ -171,16 +171,19 @@ def _maximise(terms_VKJ: Tensor, right_V: Tensor, *, audited: bool) -> Tensor:
     centre_J = torch.tensor([1 / witnesses] * witnesses + of_given, dtype=torch.float64)
     precision_J = torch.tensor([1.0] * witnesses + [2.0, 1.0], dtype=torch.float64)
 
+    def penalty(weights_J: Tensor) -> Tensor:
+        return 0.5 * (precision_J * (weights_J - centre_J) ** 2).sum()
+
     def objective(weights_J: Tensor) -> float:
-        value, _, _ = eq.pool_log_likelihood(weights_J, terms_VKJ, right_V)
-        return float(value - 0.5 * (precision_J * (weights_J - centre_J) ** 2).sum())
+        right_q_V = eq.pool(weights_J, terms_VKJ).gather(1, right_V[:, None])
+        return float(right_q_V.log().sum() - penalty(weights_J))
 
     weights_J = centre_J
     for _ in range(100):
-        _, gradient_J, hessian_JJ = eq.pool_log_likelihood(weights_J, terms_VKJ, right_V)
+        value, gradient_J, hessian_JJ = eq.pool_log_likelihood(weights_J, terms_VKJ, right_V)
         curvature_JJ = precision_J.diag() - hessian_JJ
         step_J = torch.linalg.solve(curvature_JJ, gradient_J - precision_J * (weights_J - centre_J))
-        size, before = 1.0, objective(weights_J)
+        size, before = 1.0, float(value - penalty(weights_J))
         while size > 1e-6 and not objective(weights_J + size * step_J) >= before:
             size /= 2
         weights_J = weights_J + size * step_J
