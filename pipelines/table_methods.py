@@ -23,7 +23,8 @@ rows as they came; judged like the others.
 
 - seconds: of the process's CPU time, judge included.
 
-Measured in part: seed 0, judged (student), in %, on a busy machine. "-": not yet.
+Measured in part, before folds and transition took their present form: seed 0, judged (student), in
+%, on a busy machine. "-": not yet.
 
 | dataset, noise        | given | ce          | dmlp        | mlc         | mlc-d       |
 | --------------------- | ----- | ----------- | ----------- | ----------- | ----------- |
