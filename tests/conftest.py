@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from labelfix.methods.targets import FoldTargets
+
 
 @dataclass(frozen=True, kw_only=True)
 class Blobs:
@@ -44,6 +46,22 @@ def make_blobs(
 @pytest.fixture
 def blobs():
     return make_blobs
+
+
+@pytest.fixture
+def targets_of():
+    """Makes targets of soft labels ``(G, N, K)``, without noise or given labels to learn from."""
+
+    def make(soft_GNK, folds) -> FoldTargets:
+        identity_KK = np.eye(soft_GNK.shape[2], dtype=np.float32)
+        return FoldTargets(
+            soft_GNK=soft_GNK.astype(np.float32),
+            transition_GKK=np.tile(identity_KK, (len(soft_GNK), 1, 1)),
+            given=np.full(len(folds), -1, np.int32),
+            folds=folds,
+        )
+
+    return make
 
 
 @dataclass(frozen=True, kw_only=True)

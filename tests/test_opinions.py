@@ -5,7 +5,6 @@ import pytest
 
 from labelfix.methods.neighbours import Neighbours, nearest
 from labelfix.methods.opinions import DOUBT, neighbour_opinions, purified_opinions
-from labelfix.methods.targets import FoldTargets
 
 INF = np.inf
 
@@ -63,17 +62,7 @@ def test_neighbours_of_wrong_labels_outvote_them(blobs):
     assert (opinion.argmax(1) == made.right).mean() > (made.given == made.right).mean() + 0.1
 
 
-def targets_of(soft_GNK, folds):
-    classes = soft_GNK.shape[2]
-    return FoldTargets(
-        soft_GNK=soft_GNK.astype(np.float32),
-        transition_GKK=np.tile(np.eye(classes, dtype=np.float32), (len(soft_GNK), 1, 1)),
-        given=np.zeros(len(folds), np.int32),
-        folds=folds,
-    )
-
-
-def test_purified_votes_by_hand():
+def test_purified_votes_by_hand(targets_of):
     made = graph([[1, 2], [0, 2], [0, 1]], [[0.7, 0.7]] * 3)
     folds = np.array([0, 1, 1], np.int8)
     soft = np.zeros((2, 3, 2))
@@ -84,7 +73,7 @@ def test_purified_votes_by_hand():
     np.testing.assert_allclose(found, (1 - DOUBT) * votes + DOUBT / 2, rtol=1e-5)
 
 
-def test_purified_votes_see_nothing_of_the_hidden_fold(blobs):
+def test_purified_votes_see_nothing_of_the_hidden_fold(blobs, targets_of):
     made = blobs()
     near, random = nearest(made.features), np.random.default_rng(0)
     soft = random.dirichlet(np.ones(3), (5, len(made.given)))
@@ -96,7 +85,7 @@ def test_purified_votes_see_nothing_of_the_hidden_fold(blobs):
     assert not np.array_equal(before[~own], after[~own])
 
 
-def test_purified_votes_are_righter_than_those_of_noisy_labels(blobs):
+def test_purified_votes_are_righter_than_those_of_noisy_labels(blobs, targets_of):
     made = blobs(noise=0.5)
     near = nearest(made.features)
     one_hot = 0.2 * np.eye(3)[made.given] + 0.8 * np.eye(3)[made.right]

@@ -9,6 +9,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from labelfix.equations.ridge import (
     gaussian_columns,
     generalised_cross_validation,
+    least_gcv,
     ridge_solve,
     ridge_spectrum,
 )
@@ -16,7 +17,6 @@ from labelfix.methods import design as designs
 from labelfix.methods import kernel as kernels
 from labelfix.methods.design import Design
 from labelfix.methods.kernel import KernelConfig, KernelRidge
-from labelfix.methods.targets import FoldTargets
 
 
 def draw(*shape, seed=0):
@@ -124,21 +124,16 @@ def test_nested_equals_training_without_both_folds(blobs, monkeypatch):
             np.testing.assert_allclose(found[hidden, made.folds == own], expected, atol=2e-4)
 
 
-def test_retrained_equals_training_on_the_targets_without_the_fold(blobs, monkeypatch):
+def test_retrained_equals_training_on_the_targets_without_the_fold(blobs, targets_of, monkeypatch):
     made = blobs(missing=30)
     monkeypatch.setattr(kernels, "RIDGES", [0.7])
     soft = np.random.default_rng(0).dirichlet(np.ones(3), (5, 300)).astype(np.float32)
-    found, columns = learner(made).retrained(targets_of(made, soft)), columns_of(made)
+    found, columns = learner(made).retrained(targets_of(soft, made.folds)), columns_of(made)
     known = np.where(made.checked >= 0, made.checked, made.given)
     for fold in range(5):
         learns = (known >= 0) & (made.folds != fold)
         expected = by_scikit(columns, soft[fold] - 1 / 3, learns, 0.7)[made.folds == fold]
         np.testing.assert_allclose(found[made.folds == fold], expected, atol=2e-4)
-
-
-def targets_of(made, soft):
-    transition = np.full((5, 3, 3), 1 / 3, np.float32)
-    return FoldTargets(soft_GNK=soft, transition_GKK=transition, given=made.given, folds=made.folds)
 
 
 def test_no_fit_sees_a_hidden_label(blobs):
@@ -186,3 +181,17 @@ def test_no_label_at_all_is_no_opinion(blobs):
     made = blobs()
     found = learner(made, known=np.full(300, -1, np.int32)).nested()
     np.testing.assert_allclose(found, -np.log(3), rtol=1e-6)
+
+
+def test_the_least_score_wins_for_each_fit_and_the_first_where_there_is_none():
+    features, targets = draw(2, 40, 6), draw(2, 3, 40, seed=1)
+    fit = (
+        targets @ features, targets.square().sum((1, 2)), torch.tensor([40.0, 40.0]),
+        *ridge_spectrum(features.mT @ features),
+    )  # fmt: skip
+    ridges = torch.tensor([[9.0, 1.0], [1e-3, 30.0], [0.5, 1e3]], dtype=torch.float64)
+    scores = torch.stack([generalised_cross_validation(*fit, each) for each in ridges])
+    found = least_gcv(*fit, ridges)
+    assert torch.equal(found, ridges[scores.argmin(0), torch.arange(2)])
+    nothing = (fit[0], fit[1], torch.zeros(2), *fit[3:])
+    assert torch.equal(least_gcv(*nothing, ridges), ridges[0])

@@ -60,14 +60,32 @@ def generalised_cross_validation(
         energy: ``(...)``, the sum of the squared targets.
         rows: ``(...)``, the number of training rows.
         values_D, vectors_DD: from :func:`ridge_spectrum`.
-        ridge: the candidate, > 0.
+        ridge: the candidate, ``(...)`` or one for all, > 0.
 
     Uses the training rows alone, so it may be called inside a fold.
     """
+    ridge = torch.as_tensor(ridge, dtype=values_D.dtype, device=values_D.device)
     projected_KD = moments_KD @ vectors_DD
-    shrunk_D = 1.0 / (values_D + ridge)
+    shrunk_D = 1.0 / (values_D + ridge[..., None])
     explained_D = (projected_KD**2).sum(-2) * (2 * shrunk_D - values_D * shrunk_D**2)
     residual = (energy - explained_D.sum(-1)).clamp_min(0)
     freedom = (values_D * shrunk_D).sum(-1)
     score = residual / (rows - freedom).clamp_min(1e-6) ** 2
     return torch.where(freedom <= 0.9 * rows, score, torch.inf)
+
+
+def least_gcv(
+    moments_KD: Tensor,
+    energy: Tensor,
+    rows: Tensor,
+    values_D: Tensor,
+    vectors_DD: Tensor,
+    ridges_C: Tensor,
+) -> Tensor:
+    """Of some ridge parameters ``(C, ...)`` those of least GCV score, ``(...)``.
+
+    The first wins where none can be scored. The rest as for :func:`generalised_cross_validation`.
+    """
+    fit = moments_KD, energy, rows, values_D, vectors_DD
+    scores_C = torch.stack([generalised_cross_validation(*fit, ridge) for ridge in ridges_C])
+    return ridges_C.gather(0, scores_C.argmin(0, keepdim=True))[0]

@@ -13,13 +13,10 @@ from torch import Tensor
 
 from labelfix.equations import dmlp as eq
 from labelfix.equations.calibration import fit_temperature
-from labelfix.equations.ridge import (
-    generalised_cross_validation,
-    ridge_solve,
-    ridge_spectrum,
-)
+from labelfix.equations.ridge import least_gcv, ridge_solve, ridge_spectrum
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.design import BLOCK_ROWS, Design
+from labelfix.methods.fold_sums import add_by_fold
 
 MOMENTUM = 0.7  # of the classifier's Nesterov steps
 RIDGES = tuple(
@@ -152,9 +149,8 @@ class DMLP:
                 eq.soft_targets(self.labels_MKN[..., rows], self.scale) * training_MB[:, None],
                 block_BD,
             )
-            for fold in range(self.folds):
-                mine_BD = block_BD[(self.fold_N[rows] == fold) & (self.checked_N[rows] < 0)]
-                gram_GDD[fold] += mine_BD.T @ mine_BD
+            fold_B = self.fold_N[rows].where(self.checked_N[rows] < 0, -1)
+            add_by_fold(gram_GDD, block_BD, block_BD, fold_B)
         gram_MDD = torch.einsum("mg,gde->mde", 1 - self.hides_MG, gram_GDD)
         self.label_moments_MKD = moments_MKD
         self.rows_M = self._lower(slice(None)).sum(1)
@@ -166,19 +162,12 @@ class DMLP:
     def _choose_ridge(self, moments_MKD: Tensor) -> Tensor:
         """The ridge parameter of least GCV score, as a multiple of the mean squared feature."""
         energy_M = torch.zeros_like(self.rows_M)
-        for rows, _ in self.design.blocks():
+        for rows in self.design.parts():
             targets_MKB = eq.soft_targets(self.labels_MKN[..., rows], self.scale)
             energy_M += (targets_MKB.square().sum(1) * self._lower(rows)).sum(1)
         unit_M = self.rows_M.clamp_min(1) / self.design.shape[1]
-        scores = torch.stack(
-            [
-                generalised_cross_validation(
-                    moments_MKD, energy_M, self.rows_M, *self.spectrum, (ridge * unit_M)[:, None]
-                )
-                for ridge in RIDGES
-            ]
-        )
-        return torch.tensor(RIDGES, device=unit_M.device)[scores.argmin(0)] * unit_M
+        ridges_CM = torch.tensor(RIDGES, device=unit_M.device)[:, None] * unit_M
+        return least_gcv(moments_MKD, energy_M, self.rows_M, *self.spectrum, ridges_CM)
 
     def _outside(self, fold_B: Tensor) -> Tensor:
         """``(M, B)``: 1 where a model may learn from the row."""

@@ -71,11 +71,15 @@ class Design:
         """Rows, and columns with the constant."""
         return self.source.shape[0], self.source.shape[1] + 1
 
+    def parts(self) -> Iterator[slice]:
+        """The rows of each block, in order."""
+        for start in range(0, self.shape[0], BLOCK_ROWS):
+            yield slice(start, min(start + BLOCK_ROWS, self.shape[0]))
+
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """The design as ``(rows, block)`` in order; a block is ``(B, D + 1)`` float32."""
-        for start in range(0, self.shape[0], BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, self.shape[0]))
-            yield rows, self.resident[rows] if self.resident is not None else self.take(rows)
+        for rows in self.parts():
+            yield rows, self.take(rows)
 
     def take(self, rows: slice | np.ndarray) -> Tensor:
         """Some rows of the design, ``(B, D + 1)``."""

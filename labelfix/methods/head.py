@@ -166,8 +166,8 @@ def fit_head(
     logs_NK = np.empty((rows, classes), dtype=np.float32)
     fold_N = torch.from_numpy(targets.folds.astype(np.int64))
     with torch.no_grad():
-        for block, _ in design.blocks():
-            logits_GBK = nets(design.net_rows(np.arange(rows)[block]))
+        for block in design.parts():
+            logits_GBK = nets(design.net_rows(block))
             own_BK = logits_GBK[fold_N[block], torch.arange(logits_GBK.shape[1])]
             logs_NK[block] = own_BK.log_softmax(1).numpy()
     return logs_NK

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from labelfix.equations import hrp
 from labelfix.methods.design import Design
+from labelfix.methods.fold_sums import add_by_fold, outside
 
 Targets = Callable[[slice, Tensor], Tensor]  # rows and p_FBK to the upper loss's soft targets
 
@@ -40,10 +41,8 @@ class Heads:
         fold_N = torch.from_numpy(folds.astype(np.int64)).to(design.device)
         gram_FDD = torch.zeros(count, columns, columns, device=design.device)
         for rows, block_BD in design.blocks():
-            for fold in range(count):
-                mine_BD = block_BD[fold_N[rows] == fold]
-                gram_FDD[fold] += mine_BD.T @ mine_BD
-        gram_FDD = gram_FDD.sum(0) - gram_FDD
+            add_by_fold(gram_FDD, block_BD, block_BD, fold_N[rows])
+        gram_FDD = outside(gram_FDD)
         heads = cls(design, fold_N, gram_FDD, classes)
         metric_FDD = gram_FDD / heads.rows_F[:, None, None]
         metric_FDD.diagonal(dim1=1, dim2=2).add_(ridge / max(columns - 1, 1))

@@ -17,13 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelfix.equations.ridge import (
-    gaussian_columns,
-    generalised_cross_validation,
-    ridge_solve,
-    ridge_spectrum,
-)
+from labelfix.equations.ridge import gaussian_columns, least_gcv, ridge_solve, ridge_spectrum
 from labelfix.methods.design import Design, fits
+from labelfix.methods.fold_sums import add_by_fold, outside
 from labelfix.methods.targets import FoldTargets
 
 RIDGES = [10.0 ** (e / 2) for e in range(5, -4, -1)]  # the largest wins where none can be scored
@@ -75,7 +71,8 @@ class KernelRidge:
         drawn = np.random.default_rng(0).permutation(rows)[: config.landmarks]
         self.landmarks_MD = design.net_rows(np.sort(drawn))
         self.fold_N = torch.from_numpy(folds.astype(np.int64)).to(design.device)
-        self.known_N = torch.from_numpy(known.astype(np.int64)).to(design.device)
+        known_N = torch.from_numpy(known.astype(np.int64)).to(design.device)
+        self.teaches_N = self.fold_N.where(known_N >= 0, -1)  # the fold of rows with a label
         self.resident: list[tuple[slice, Tensor]] = []
         if fits((rows, len(drawn)), design.device):
             self.resident = list(self._blocks())
@@ -83,16 +80,14 @@ class KernelRidge:
         self.gram_GMM = torch.zeros(shape, dtype=torch.float64, device=design.device)
         self.moments_GKM = self._nothing()
         for part, columns_BM in self._blocks():
-            targets_BK = self._one_hot(part)
-            for fold in range(self.folds):
-                mine_B = self._learns(part) & (self.fold_N[part] == fold)
-                self.gram_GMM[fold] += columns_BM[mine_B].mT @ columns_BM[mine_B]
-                self.moments_GKM[fold] += targets_BK[mine_B].mT @ columns_BM[mine_B]
-        self.spectra = ridge_spectrum(_outside(self.gram_GMM))
-        members_GN = self.fold_N == torch.arange(self.folds, device=design.device)[:, None]
-        self.rows_G = _outside((members_GN & self._learns()).sum(1))
+            one_hot_BK = torch.nn.functional.one_hot(known_N[part].clamp_min(0), classes)
+            targets_BK = one_hot_BK.float() - 1 / classes
+            add_by_fold(self.gram_GMM, columns_BM, columns_BM, self.teaches_N[part])
+            add_by_fold(self.moments_GKM, targets_BK, columns_BM, self.teaches_N[part])
+        self.spectra = ridge_spectrum(outside(self.gram_GMM))
+        self.rows_G = outside(torch.bincount(self.teaches_N + 1, minlength=self.folds + 1)[1:])
         energy_G = self.rows_G * (1 - 1 / classes)
-        self.ridge_G = self._ridges(_outside(self.moments_GKM), energy_G)
+        self.ridge_G = self._ridges(outside(self.moments_GKM), energy_G)
 
     def own(self) -> NDArray[np.float32]:
         """What the labels as they are teach, out of fold: ``(N, K)`` float32 log-probabilities."""
@@ -126,7 +121,7 @@ class KernelRidge:
         moments_GKM, energy_G = self._nothing(), self._nothing()[:, 0, 0]
         for part, columns_BM in self._blocks():
             for fold in range(self.folds):
-                seen_B = self._learns(part) & (self.fold_N[part] != fold)
+                seen_B = (self.teaches_N[part] >= 0) & (self.teaches_N[part] != fold)
                 soft_BK = torch.from_numpy(targets.soft_GNK[fold, part]).to(columns_BM)[seen_B]
                 moments_GKM[fold] += (soft_BK - 1 / self.classes).mT @ columns_BM[seen_B]
                 energy_G[fold] += (soft_BK - 1 / self.classes).square().sum()
@@ -147,18 +142,9 @@ class KernelRidge:
         if self.resident:
             yield from self.resident
             return
-        for part, block_BD in self.design.blocks():
-            x_BD = block_BD * self.design.net_scale
+        for part in self.design.parts():
+            x_BD = self.design.net_rows(part)
             yield part, gaussian_columns(x_BD, self.landmarks_MD, self.width)
-
-    def _learns(self, part: slice = slice(None)) -> Tensor:
-        """Which rows have a label, ``(B,)``."""
-        return self.known_N[part] >= 0
-
-    def _one_hot(self, part: slice) -> Tensor:
-        """The labels about their mean, ``(B, K)``; of rows without one it means nothing."""
-        codes_B = self.known_N[part].clamp_min(0)
-        return torch.nn.functional.one_hot(codes_B, self.classes).float() - 1 / self.classes
 
     def _nothing(self) -> Tensor:
         """Zeros ``(G, K, M)``, to be summed into."""
@@ -170,11 +156,8 @@ class KernelRidge:
 
         No smaller than what rounding in a sum of float32 products over so many rows may take away.
         """
-        scores = [
-            generalised_cross_validation(moments_GKM, energy_G, self.rows_G, *self.spectra, ridge)
-            for ridge in RIDGES
-        ]
-        best_G = torch.tensor(RIDGES).to(energy_G)[torch.stack(scores).argmin(0)]
+        ridges_CG = torch.tensor(RIDGES).to(energy_G)[:, None].expand(-1, self.folds)
+        best_G = least_gcv(moments_GKM, energy_G, self.rows_G, *self.spectra, ridges_CG)
         return best_G.maximum(ROUNDING * self.rows_G)
 
     def _predict(self, weights_UGKM: Tensor) -> NDArray[np.float32]:
@@ -188,8 +171,3 @@ class KernelRidge:
                 logs_UBK = (shares_UBK / self.config.temperature).log_softmax(-1)
                 logs_UNK[:, part][:, mine_B.cpu().numpy()] = logs_UBK.cpu().numpy()
         return logs_UNK
-
-
-def _outside(of_fold: Tensor) -> Tensor:
-    """Sums over every fold but one, in that one's place."""
-    return of_fold.sum(0) - of_fold

@@ -58,9 +58,7 @@ def neighbour_opinions(
     return logs_NK
 
 
-def purified_opinions(
-    graph: Neighbours, targets: FoldTargets, *, temperature: float = TEMPERATURE
-) -> NDArray[np.float32]:
+def purified_opinions(graph: Neighbours, targets: FoldTargets) -> NDArray[np.float32]:
     """The same from the neighbours' purified soft labels: a round of self-training without any.
 
     A row of fold g hears the posteriors that never saw a label of fold g, so that what is measured
@@ -69,7 +67,6 @@ def purified_opinions(
     Args:
         graph: of the N rows.
         targets: posteriors, for every hidden fold.
-        temperature: > 0.
     """
     _, count, classes = targets.soft_GNK.shape
     logs_NK = np.empty((count, classes), np.float32)
@@ -78,7 +75,7 @@ def purified_opinions(
         own = np.flatnonzero(targets.folds == fold)
         for rows in np.array_split(own, 1 + len(own) * heard // BLOCK_NUMBERS):
             silent_BM = _own_fold(graph, targets.folds, rows)
-            weights_BM = _weights(graph, rows, silent_BM, temperature)
+            weights_BM = _weights(graph, rows, silent_BM, TEMPERATURE)
             soft_BMK = torch.from_numpy(soft_NK[graph.rows[rows]])
             logs_NK[rows] = _opinion(torch.einsum("bm,bmk->bk", weights_BM, soft_BMK))
     return logs_NK
