@@ -15,6 +15,7 @@ from labelfix import contract, inputs
 from labelfix.errors import InputError
 from labelfix.methods import backbones
 from labelfix.methods.classifiers import FeatureClassifier, ImageClassifier
+from labelfix.methods.mirroring import may_mirror
 from labelfix.methods.sources import FeatureSource, ImageSource, Source
 
 
@@ -37,6 +38,12 @@ class Samples:
     @property
     def source(self) -> Source:
         return ImageSource(self.values) if self.values.ndim == 4 else FeatureSource(self.values)
+
+    def source_for(self, labels: NDArray[np.integer]) -> Source:
+        """The rows for training on these labels, ``(N,)``, -1 = none: mirrored if that is safe."""
+        if self.values.ndim != 4:
+            return self.source
+        return ImageSource(self.values, mirrored=may_mirror(self.values, labels))
 
     def part(self, rows: NDArray[np.integer]) -> Samples:
         """Some of the rows, in memory."""

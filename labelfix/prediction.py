@@ -20,6 +20,7 @@ from labelfix.methods.design import Design
 from labelfix.methods.devices import algebra_device, pick_device
 from labelfix.methods.feature_rows import FeatureNet, FeatureRows
 from labelfix.methods.kernel import KernelRidge
+from labelfix.methods.mirroring import may_mirror
 from labelfix.methods.neighbours import Neighbours
 from labelfix.methods.opinions import neighbour_opinions, purified_opinions
 from labelfix.methods.plans import PLANS, plan_for, sized
@@ -172,7 +173,8 @@ def task_of(rows: Rows, fold: Folds, config: PurifyConfig) -> Task:
     if rows.images is not None and learns_from_images(config):
         from labelfix.methods.sources import ImageSource  # timm takes seconds
 
-        source = ImageSource(rows.images.pixels)
+        pixels = rows.images.pixels
+        source = ImageSource(pixels, mirrored=may_mirror(pixels, rows.known))
         make = partial(_image_net, images=rows.images, classes=rows.classes, seed=config.seed)
     else:
         features.noise = FEATURE_NOISE

@@ -29,6 +29,7 @@ from labelfix.methods.recipes import (
     settings_of,
 )
 from labelfix.methods.retrain_task import Targets, Task
+from labelfix.methods.sources import ImageSource
 from labelfix.methods.training import EpochReport, LoopConfig
 from labelfix.model import card_of, save_model
 from labelfix.progress import SILENT, Reporter
@@ -133,7 +134,7 @@ def train_and_test(
     trained = _train(task, loop, config, checkpoint, report)
     device, seen = pick_device(config.device), material.test or material.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
-    remarks = [*config.recipe.remarks(trained.history), *_collapse(logits)]
+    remarks = [*_unmirrored(task), *config.recipe.remarks(trained.history), *_collapse(logits)]
     for line in remarks:
         report.say(line)
     metrics = {
@@ -165,7 +166,7 @@ def plan(material: Material, targets: Targets, config: RetrainConfig) -> tuple[T
     loop = config.loop(config.epochs or default, rows)
     task = Task(
         make_net=material.net_maker(config.seed),
-        source=material.train.source,
+        source=material.train.source_for(targets.codes),
         targets=targets,
         images=material.pixels is not None,
         epochs=loop.epochs,
@@ -190,6 +191,13 @@ def _train(
             config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
             on_epoch=tell,
         )  # fmt: skip
+
+
+def _unmirrored(task: Task) -> list[str]:
+    """Says where images were trained on as they stand."""
+    if not isinstance(task.source, ImageSource) or task.source.flip:
+        return []
+    return ["images were not mirrored in training: their mirror images look like other classes"]
 
 
 def _write(

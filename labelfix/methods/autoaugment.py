@@ -11,12 +11,13 @@ from labelfix.methods.augment import supervised_view
 GROUPS = 8  # draws a batch: torchvision draws once a call
 
 
-def auto_augment(images: Tensor, generator: torch.Generator) -> Tensor:
+def auto_augment(images: Tensor, generator: torch.Generator, *, flip: float = 0.5) -> Tensor:
     """Shifted, mirrored and then auto-augmented views by the CIFAR-10 policy.
 
     Args:
         images: uint8 ``(B, H, W, 3)``.
         generator: of the images' device.
+        flip: probability of mirroring.
 
     Returns:
         float32 ``(B, 3, H, W)`` in [0, 1].
@@ -24,7 +25,7 @@ def auto_augment(images: Tensor, generator: torch.Generator) -> Tensor:
     Differs: EMLC draws a policy for each image; here a batch has eight draws, each for the images
     of one random group, which is several times faster.
     """
-    views = supervised_view(images, generator)
+    views = supervised_view(images, generator, flip=flip)
     pixels = (255 * views).round().to(torch.uint8)
     policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
     order = torch.randperm(len(pixels), generator=generator, device=images.device)

@@ -44,6 +44,12 @@ class Targets:
         return self.usable & (self.weights > 0)
 
     @property
+    def codes(self) -> NDArray[np.int32]:
+        """``(N,)``: the right label of checked rows, else the likeliest; -1 = none, not usable."""
+        likeliest = np.where(self.labelled, self.soft_labels.argmax(1), -1)
+        return np.where(self.usable & (self.right >= 0), self.right, likeliest).astype(np.int32)
+
+    @property
     def label_noise(self) -> float:
         """The share of labels that their own soft labels call wrong; 0 for one-hot labels."""
         best = self.soft_labels[self.labelled].max(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -40,12 +41,16 @@ class Source(Protocol):
 class ImageSource:
     """Images, ``(N, H, W, 3)`` uint8, array or memory map.
 
-    Weak: shifted by up to an eighth of the side, mirrored. Strong: SimCLR's crop, colours and
-    grey, with crops of at least half of the area.
+    Weak: shifted by up to an eighth of the side, mirrored. Strong: SimCLR's crop, mirroring,
+    colours and grey, with crops of at least half of the area.
+
+    Args:
+        images: all rows.
+        mirrored: whether views are mirrored half of the time.
     """
 
-    def __init__(self, images: np.ndarray) -> None:
-        self.store = ImageStore(images)
+    def __init__(self, images: np.ndarray, *, mirrored: bool = True) -> None:
+        self.store, self.flip = ImageStore(images), 0.5 if mirrored else 0.0
 
     def __len__(self) -> int:
         return len(self.store)
@@ -55,10 +60,10 @@ class ImageSource:
         return self
 
     def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        return supervised_view(self.store[rows], generator)
+        return supervised_view(self.store[rows], generator, flip=self.flip)
 
     def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        return simclr_view(self.store[rows], STRONG, generator)
+        return simclr_view(self.store[rows], replace(STRONG, flip=self.flip), generator)
 
     def test_batch(self, rows: Tensor) -> Tensor:
         return to_unit(self.store[rows])

@@ -114,12 +114,14 @@ class FoldRows:
 
     def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
         """The same, images under AutoAugment."""
-        store = getattr(self.source, "store", None)
-        if store is None:
+        from labelfix.methods.sources import ImageSource  # timm takes seconds
+
+        if not isinstance(self.source, ImageSource):
             return self.batch(rows, generator)
         from labelfix.methods.autoaugment import auto_augment
 
-        return self._batch(rows, auto_augment(store[rows], generator))
+        views = auto_augment(self.source.store[rows], generator, flip=self.source.flip)
+        return self._batch(rows, views)
 
     def _batch(self, rows: Tensor, x: Tensor) -> Batch:
         there = rows.to(self.device)

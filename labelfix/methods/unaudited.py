@@ -18,6 +18,7 @@ from torch import Tensor
 
 from labelfix.equations import posterior as eq
 from labelfix.equations.calibration import expected_calibration_error
+from labelfix.methods.sampling import some_of
 from labelfix.methods.witnesses import Pool, stacked
 
 ANCHOR_SHARE = 0.1  # fewer: too clean a picture of the noise; more: the model's errors count as it
@@ -67,7 +68,7 @@ def estimate(predictions: Sequence[NDArray[np.floating]], given: NDArray[np.int3
         A pool for :meth:`Pool.judge`. Its weights are a, then 1 and 0.
     """
     labelled = np.flatnonzero(given >= 0)
-    fitting = np.random.default_rng(0).permutation(labelled)[:FITTING_ROWS]
+    fitting = some_of(labelled, FITTING_ROWS)
     terms_BKW = stacked(predictions, fitting)
     given_B = torch.from_numpy(given[fitting].astype(np.int64))
     classes, witnesses = terms_BKW.shape[1:]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from labelfix.equations import posterior as eq
+from labelfix.methods.sampling import some_of
 
 BLOCK_ROWS = 65536
 SAMPLE_ROWS = 20_000
@@ -75,7 +76,7 @@ class Candidate:
         They add up to J^(1/4): witnesses that err together would be averaged, to 1, and witnesses
         that err by themselves multiplied, to J; too soft a mixture blurs where wrong labels go.
         """
-        rows = np.random.default_rng(0).permutation(np.flatnonzero(given >= 0))[:SAMPLE_ROWS]
+        rows = some_of(np.flatnonzero(given >= 0), SAMPLE_ROWS)
         sample_SKJ = stacked(log_probabilities, rows)
         given_S = torch.from_numpy(given[rows].astype(np.int64))
         even_J = torch.full((len(log_probabilities),), len(log_probabilities) ** -0.75).double()
