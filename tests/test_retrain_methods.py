@@ -304,6 +304,17 @@ def test_dividemix_guesses_without_moving_batchnorm():
     assert learning == [(True, 32)] * 2
 
 
+@pytest.mark.parametrize(
+    ("epochs", "share", "steps", "expected"),
+    [(20, 0.15, 0, 3), (20, 0.15, 25, 5), (20, 0.15, 1000, 10), (2, 0.0, 0, 1), (1, 0.5, 9, 1)],
+)
+def test_dividemix_warms_up_for_enough_steps(epochs, share, steps, expected):
+    task = task_on(make_blobs(rows=160), epochs=epochs)  # five steps an epoch
+    config = dividemix.DivideMixConfig(warm_up=share, warm_up_steps=steps)
+    method = dividemix.DivideMix(make_fabric("cpu", 1, 1, "32-true"), task, config)
+    assert method.warm_epochs == expected
+
+
 def test_lambda_u_follows_the_noise_of_the_labels():
     blobs = make_blobs(rows=300, noise=0.5, checked=0)
     method = built("dividemix", blobs)
@@ -355,6 +366,27 @@ def test_reliabilities_are_measured_every_other_step_and_kept_a_row():
     assert first[:, :40].mean(1).tolist() == pytest.approx([1, 1], abs=1e-4)
     method.step(rows, torch.Generator().manual_seed(1))
     assert torch.equal(method.memory.label_2N, first)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_sure_predictions_replace_labels_after_the_ramp_unless_labels_are_soft(soft):
+    blobs = make_blobs(rows=60)
+    method = built("hrp", blobs, sure=0.0)  # every prediction is sure
+    labels_NK = np.eye(3, dtype=np.float32)[blobs.given]
+    if soft:
+        labels_NK = 0.9 * labels_NK + np.float32(0.1 / 3)
+        task = task_on(blobs, soft_labels=labels_NK)
+        method = hrp.HRP(make_fabric("cpu", 1, 1, "32-true"), task, hrp.HRPConfig(sure=0.0))
+    rows, generator = torch.arange(60), torch.Generator().manual_seed(0)
+    x_BD = method.data.source.test_batch(rows)
+    targets = {}
+    for epoch in (0, 2):
+        method.clock.start_epoch(epoch)
+        targets[epoch] = method._advise(0, rows, x_BD, False, generator).targets_BK
+    own_B = method.plain[0].eval()(x_BD).argmax(1)
+    assert torch.equal(targets[0], torch.from_numpy(labels_NK))
+    expected = torch.from_numpy(labels_NK) if soft else torch.eye(3)[own_B]
+    assert torch.equal(targets[2], expected)
 
 
 def test_without_checked_rows_hrp_follows_clid():

@@ -37,6 +37,8 @@ class DivideMixConfig:
     Attributes:
         warm_up: share of the epochs on plain cross-entropy, at least one epoch; the paper has 10
             or 30 of 300.
+        warm_up_steps: the same in steps, where that is more: a net must have learned something
+            before its losses tell anything. At most half of the epochs.
         threshold: of the probability that a label is right.
         least: share of a class's rows that are labelled at the least.
         temperature: of sharpening.
@@ -47,6 +49,7 @@ class DivideMixConfig:
     """
 
     warm_up: float = 0.15
+    warm_up_steps: int = 150
     threshold: float = 0.5
     least: float = 0.05
     temperature: float = 0.5
@@ -94,7 +97,9 @@ class DivideMix:
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
         self.plain = [self.modules[name] for name in NETS]
         self.clock, self.split = Clock(task.epochs), Split(len(task.source))
-        self.warm_epochs = max(1, round(config.warm_up * task.epochs))
+        steps = max(1, len(task.labelled) // task.batch_size)  # an epoch
+        enough = max(round(config.warm_up * task.epochs), -(-config.warm_up_steps // steps))
+        self.warm_epochs = max(1, min(enough, task.epochs // 2))
         self.modules |= {"clock": self.clock, "split": self.split}
         self.weighers = [ClidWeights(task) for _ in NETS] if config.clid else []
         for name, weigher in zip(NETS, self.weighers, strict=False):

@@ -46,7 +46,8 @@ class HRPConfig:
         sure: from where the other net's prediction replaces a label, in [0, 1], as probability
             above chance: (p - 1/K) / (1 - 1/K).
         temperature: of CDCL.
-        ramp: share of the epochs within which RAM and CDCL rise to their full weight.
+        ramp: share of the epochs within which RAM and CDCL rise to their full weight, and after
+            which sure predictions replace labels.
     """
 
     reliabilities: str = "disentangled"
@@ -110,7 +111,8 @@ class HRP:
     they need not be measured every step, and one noisy batch does not decide; they are scaled so
     that an even batch has 1. Gates that sink to their lower bound are mended
     (:func:`labelfix.equations.hrp_losses.mended_gate`). Without a checked row the upper loss is
-    CLID.
+    CLID. Predictions replace labels only after the ramp, when the nets have learned something, and
+    only labels that do not say themselves how sure they are: a posterior has heard a classifier.
     """
 
     manual_update = False
@@ -124,6 +126,7 @@ class HRP:
         self.memory = ReliabilityMemory(task, config.memory)
         self.modules |= {"clock": self.clock, "memory": self.memory}
         self.upper = UpperLoss(fabric, task, task.batch_size // 2)
+        self.refines = task.targets.label_noise == 0
 
     def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
         self.clock.start_epoch(epoch)
@@ -163,7 +166,8 @@ class HRP:
         own_BK = F.one_hot(own_B, p_BK.shape[1]).to(p_BK)
         alpha_B, beta_B = self.memory.label_2N[net, here], self.memory.pseudo_2N[net, here]
         known_BK = torch.where((weight_B > 0)[:, None], labels_BK, p_BK)
-        targets_BK = torch.where(sure_B[:, None], own_BK, known_BK)
+        replaced_B = sure_B & (self.refines and self.clock.ramp(0, self.config.ramp) >= 1)
+        targets_BK = torch.where(replaced_B[:, None], own_BK, known_BK)
         if self.config.reliabilities == "coupled":
             share_B1 = (alpha_B / (alpha_B + beta_B + eq.TINY))[:, None]
             targets_BK = share_B1 * known_BK + (1 - share_B1) * own_BK
