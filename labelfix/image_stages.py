@@ -11,7 +11,9 @@ from labelfix import inputs
 from labelfix.artifacts import OutputFolder, digest, fingerprint, stamps, write_json
 from labelfix.errors import InputError
 from labelfix.methods import backbones
+from labelfix.methods.augment import ViewConfig
 from labelfix.methods.embed import embed
+from labelfix.methods.mirroring import may_mirror
 from labelfix.methods.pretraining import CheckedImages, PretrainConfig, default_epochs, pretrain
 from labelfix.methods.training import EpochReport
 from labelfix.methods.weights import save_weights
@@ -97,8 +99,9 @@ def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) 
         len(pixels.images), max(pixels.images.shape[1:3]), config.device
     )
     settings = PretrainConfig(
-        method=config.pretrain, backbone=config.backbone_name, epochs=epochs, seed=config.seed
-    )
+        method=config.pretrain, backbone=config.backbone_name, epochs=epochs, seed=config.seed,
+        view=view_of(dataset, pixels, run),
+    )  # fmt: skip
     key = fingerprint(
         images=digest(pixels.keys), settings=asdict(settings), devices=config.devices,
         num_nodes=config.num_nodes, precision=config.precision, device=config.device,
@@ -127,6 +130,15 @@ def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) 
         (place / "checkpoint.pt").unlink(missing_ok=True)
 
     return str(run.stage("pretrain", key, build) / "weights.safetensors"), key
+
+
+def view_of(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) -> ViewConfig:
+    """The augmentation: the one word that labels have in pretraining is whether it may mirror."""
+    known = np.where(dataset.checked >= 0, dataset.checked, dataset.given)
+    if may_mirror(pixels.images, known):
+        return ViewConfig()
+    run.report.say("images are not mirrored in training: mirrored, they look like other classes")
+    return ViewConfig(flip=0.0)
 
 
 def checked_images(dataset: inputs.Dataset, pixels: inputs.Pixels) -> CheckedImages | None:

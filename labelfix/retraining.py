@@ -197,7 +197,7 @@ def _unmirrored(task: Task) -> list[str]:
     """Says where images were trained on as they stand."""
     if not isinstance(task.source, ImageSource) or task.source.flip:
         return []
-    return ["images were not mirrored in training: their mirror images look like other classes"]
+    return ["images were not mirrored in training: mirrored, they look like other classes"]
 
 
 def _write(
