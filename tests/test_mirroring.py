@@ -1,11 +1,15 @@
 """Images are mirrored in training only where a mirror image still looks like its class."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from labelfix.equations import corruption
+from labelfix.image_stages import view_of
+from labelfix.material import Samples
 from labelfix.methods.mirroring import may_mirror
 from labelfix.methods.sampling import some_of
 from labelfix.methods.sources import ImageSource
@@ -64,6 +68,24 @@ def test_views_of_an_unmirrored_source():
 
     assert all(all(each) for each in brighter_right(False))
     assert not any(all(each) for each in brighter_right(True))
+
+
+def test_pretraining_and_retraining_ask(digits):
+    images, right = digits
+    unchecked, said = np.full(len(right), -1), []
+    run = SimpleNamespace(report=SimpleNamespace(say=said.append))
+
+    def flips(given, checked):
+        dataset = SimpleNamespace(given=given, checked=checked)
+        view = view_of(dataset, SimpleNamespace(images=images), run)
+        samples = Samples(ids=right.astype(object), values=images, keys=right, labels=right)
+        return view.flip, samples.source_for(np.where(checked >= 0, checked, given)).flip
+
+    assert flips(right, unchecked) == flips(unchecked, right) == (0, 0)
+    assert len(said) == 2
+    assert "not mirrored" in said[0]
+    assert flips(unchecked, unchecked) == (0.5, 0.5)
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize("seed", range(4))
