@@ -16,6 +16,7 @@ from labelfix.methods.classifiers import (
     FeatureClassifier,
     ImageClassifier,
     predict_logits,
+    statistics_from,
 )
 from labelfix.methods.devices import make_fabric
 from labelfix.methods.loop import train
@@ -279,6 +280,18 @@ def test_dividemix_trains_where_all_or_no_rows_of_a_batch_are_labelled():
         assert loss.isfinite()
 
 
+def test_statistics_follow_inputs_as_they_are():
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 2))
+    inputs = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    with statistics_from(inputs, net):
+        net((inputs + inputs.flip(0)) / 2).sum().backward()
+    expected = torch.lerp(torch.zeros(2), inputs.mean(0), 0.1)
+    torch.testing.assert_close(net[0].running_mean, expected)
+    torch.testing.assert_close(net[0].running_var, torch.lerp(torch.ones(2), inputs.var(0), 0.1))
+    assert net[0].momentum == 0.1
+    assert net[0].weight.grad is not None
+
+
 def test_dividemix_guesses_without_moving_batchnorm():
     images = np.stack([draw_picture(row % 3, row) for row in range(48)])
     task = Task(
@@ -299,8 +312,9 @@ def test_dividemix_guesses_without_moving_batchnorm():
     method.epoch_rows(2, torch.Generator())
     seen.clear()
     method.step(torch.arange(16), torch.Generator().manual_seed(0))
-    guessing, learning = seen[:4], seen[4:]
+    guessing, following, learning = seen[:4], seen[4:6], seen[6:]
     assert guessing == [(False, 16)] * 4
+    assert following == [(True, 16)] * 2
     assert learning == [(True, 32)] * 2
 
 

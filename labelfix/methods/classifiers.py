@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from labelfix.methods import backbones
 from labelfix.methods.sources import Source
@@ -82,6 +83,29 @@ class Ensemble(nn.Module):
         logits_MBK = torch.stack([net(inputs) for net in self.nets]).float()
         log_mean_BK = logits_MBK.log_softmax(-1).logsumexp(0) - np.log(len(self.nets))
         return log_mean_BK + logits_MBK.logsumexp(-1).mean(0)[:, None]
+
+
+@contextmanager
+def statistics_from(inputs: Tensor, *nets: nn.Module) -> Iterator[None]:
+    """Train on mixtures while BatchNorm's running statistics follow the inputs as they are.
+
+    Mixtures vary less than inputs do: a net that knows only theirs misjudges every row that it
+    predicts. Within the block nets in training mode normalise by the batch, as ever, and the
+    running statistics stay where these inputs moved them.
+    """
+    norms = [module for net in nets for module in net.modules() if isinstance(module, _BatchNorm)]
+    if norms:
+        with torch.no_grad():
+            for net in nets:
+                net(inputs)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 @contextmanager

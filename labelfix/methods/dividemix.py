@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from labelfix.equations import dividemix as eq
 from labelfix.equations.cross_entropy import soft_cross_entropy, weighted_soft_cross_entropy
 from labelfix.equations.mixup import mix, sample_beta
-from labelfix.methods.classifiers import evaluating, predict_logits
+from labelfix.methods.classifiers import evaluating, predict_logits, statistics_from
 from labelfix.methods.clid_weights import ClidWeights
 from labelfix.methods.noise_split import clean_probability, labelled_part, losses_on
 from labelfix.methods.retrain_task import Clock, Task
@@ -183,20 +183,11 @@ class DivideMix:
         with evaluating(*self.plain):  # BatchNorm's statistics stay while labels are guessed
             means = [sum(net(x).float().softmax(-1) for x in views) / 2 for net in self.plain]
         here = rows.to(self.data.device)
-        inputs_V = torch.cat(views)
-        loss = torch.zeros((), device=self.data.device)
-        for net, name in enumerate(NETS):
-            labelled_B = self.split.labelled_2N[net, here]
-            targets_BK = self._targets(net, here, labelled_B, means)
-            partner_V = torch.randperm(len(inputs_V), generator=generator, device=inputs_V.device)
-            shape_1 = torch.full((1,), self.config.mixup, device=inputs_V.device)
-            share_1 = sample_beta(shape_1, shape_1, generator)
-            share_1 = torch.maximum(share_1, 1 - share_1)
-            loss = loss + self._loss_of(
-                net, name, mix(inputs_V, partner_V, share_1),
-                mix(targets_BK.repeat(2, 1), partner_V, share_1), labelled_B.repeat(2), generator,
-            )  # fmt: skip
-        return loss
+        with statistics_from(views[0], *self.plain):
+            return sum(
+                (self._loss_of(net, here, views, means, generator) for net in range(len(NETS))),
+                start=torch.zeros((), device=self.data.device),
+            )
 
     def _targets(self, net: int, here: Tensor, labelled_B: Tensor, means: list[Tensor]) -> Tensor:
         """Refined labels of the labelled rows, guessed ones of the others, both sharpened."""
@@ -207,10 +198,18 @@ class DivideMix:
         return eq.sharpen(targets_BK, self.config.temperature)
 
     def _loss_of(
-        self, net: int, name: str, inputs_V: Tensor, targets_VK: Tensor, labelled_V: Tensor,
+        self, net: int, here: Tensor, views: list[Tensor], means: list[Tensor],
         generator: torch.Generator,
     ) -> Tensor:  # fmt: skip
         """One net's MixMatch loss (Eq. 8 to 12)."""
+        name, labelled_B = NETS[net], self.split.labelled_2N[net, here]
+        inputs_V, labelled_V = torch.cat(views), labelled_B.repeat(2)
+        targets_VK = self._targets(net, here, labelled_B, means).repeat(2, 1)
+        partner_V = torch.randperm(len(inputs_V), generator=generator, device=inputs_V.device)
+        shape_1 = torch.full((1,), self.config.mixup, device=inputs_V.device)
+        share_1 = sample_beta(shape_1, shape_1, generator)
+        share_1 = torch.maximum(share_1, 1 - share_1)
+        inputs_V, targets_VK = (mix(of_V, partner_V, share_1) for of_V in (inputs_V, targets_VK))
         if self.weighers and bool(labelled_V.any()):
             self.weighers[net].update(
                 self.plain[net], inputs_V[labelled_V], targets_VK[labelled_V],

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.equations.elr import average_momentum, early_learning_penalty, remembered
 from labelfix.equations.mixup import mix, sample_beta
-from labelfix.methods.classifiers import evaluating
+from labelfix.methods.classifiers import evaluating, statistics_from
 from labelfix.methods.retrain_task import Clock, Task, everyones
 
 NETS = ("first", "second")
@@ -92,13 +92,14 @@ class ELR:
         partner_B, share_1 = self._mixing(len(rows), generator)
         mixed_B, mixed_BK = mix(inputs_B, partner_B, share_1), mix(soft_BK, partner_B, share_1)
         loss = torch.zeros((), device=self.data.device)
-        for name, memory_BK in zip(NETS, memories, strict=True):
-            logits_BK = self.modules[name](mixed_B).float()
-            kept_BK = mix(memory_BK, partner_B, share_1)
-            loss = loss + weighted_soft_cross_entropy(
-                logits_BK, mixed_BK, mix(weight_B, partner_B, share_1)
-            )
-            loss = loss + self.config.strength * early_learning_penalty(logits_BK, kept_BK)
+        with statistics_from(inputs_B, *self.plain):
+            for name, memory_BK in zip(NETS, memories, strict=True):
+                logits_BK = self.modules[name](mixed_B).float()
+                kept_BK = mix(memory_BK, partner_B, share_1)
+                loss = loss + weighted_soft_cross_entropy(
+                    logits_BK, mixed_BK, mix(weight_B, partner_B, share_1)
+                )
+                loss = loss + self.config.strength * early_learning_penalty(logits_BK, kept_BK)
         return {"loss": loss}
 
     def _mixing(self, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
