@@ -269,6 +269,21 @@ def test_dividemix_divides_by_the_other_net_and_never_into_nothing():
         assert split.labelled_2N[:, blobs.given == code].any(1).all()
 
 
+def test_soft_labels_count_for_no_less_than_they_say():
+    blobs = make_blobs(rows=150, noise=0.4, checked=0)
+    soft_NK = np.eye(3, dtype=np.float32)[blobs.given]
+    soft_NK[:75] = 0.7 * soft_NK[:75] + np.float32(0.1)
+    methods = []
+    for labels_NK in (soft_NK, np.eye(3, dtype=np.float32)[blobs.given]):
+        task = task_on(blobs, soft_labels=labels_NK)
+        fabric = make_fabric("cpu", 1, 1, "32-true")
+        methods.append(dividemix.DivideMix(fabric, task, dividemix.DivideMixConfig()))
+        methods[-1].epoch_rows(2, torch.Generator())
+    told, untold = (method.split.clean_2N for method in methods)
+    assert (told >= torch.from_numpy(soft_NK).amax(1) - 1e-6).all()
+    assert (untold < 0.7).any()
+
+
 def test_dividemix_trains_where_all_or_no_rows_of_a_batch_are_labelled():
     blobs = make_blobs(rows=90)
     method = built("dividemix", blobs)

@@ -5,7 +5,8 @@ Li, Socher and Hoi, ICLR 2020. On purified labels this is DMLP-DivideMix (Tu et 
 
 Differs: a batch holds labelled and unlabelled rows as they come, not as many of each; both nets
 learn in the same step; lambda_u follows from the estimated noise
-(:func:`labelfix.equations.dividemix.unlabelled_weight`), and the split is never empty.
+(:func:`labelfix.equations.dividemix.unlabelled_weight`), and the split is never empty. A label that
+says itself how sure it is counts for no less, however large its loss.
 """
 
 from __future__ import annotations
@@ -130,11 +131,13 @@ class DivideMix:
         rows, soft_NK = self.task.labelled, torch.from_numpy(self.task.targets.soft_labels)
         classes = soft_NK[rows].argmax(1).numpy()
         right = self.task.targets.right[rows.numpy()]
+        soft = self.task.targets.label_noise > 0
+        told_n = soft_NK[rows].amax(1).numpy() if soft else np.zeros(len(rows), np.float32)
         belief_nK = torch.zeros(len(rows), soft_NK.shape[1])
         forced = False
         for net, teacher in enumerate(reversed(self.plain)):
             losses = losses_on(teacher, self.task)
-            probability = clean_probability(losses, seed=self.task.seed)
+            probability = clean_probability(losses, seed=self.task.seed).clip(told_n)
             probability[right == classes] = 1
             taken, ranks_helped = labelled_part(
                 probability, losses, classes,
