@@ -46,7 +46,24 @@ given labels hrp and dividemix beat ce in every pair.
 | flexmatch   | 55.3 -> 59.6   | 12.3 -> 40.9   | 54.1 -> 58.8 | 98.2 -> 98.8    | 10.2 -> 91.6    |
 
 With `--ablations`: the rows of HRP's Table 4 on `cifar` with given labels, 20 and 50 % symmetric
-noise, beside the paper's order. Measured: not yet.
+noise, beside the paper's means of both on images of CIFAR-10. Measured with one
+seed; 1,000 test rows, so 1.6 points are one standard error:
+
+|                     | symmetric 20 | symmetric 50 | paper, mean |
+| ------------------- | ------------ | ------------ | ----------- |
+| Base                | 59.8         | 51.7         | 89.7        |
+| Base + Coupled Meta | 60.0         | 53.5         | 92.1        |
+| Base + CDCL         | 59.0         | 53.1         | 91.4        |
+| Base + RAM & GRG    | 58.5         | 50.9         | 92.8        |
+| HRP w/o RAM         | 59.3         | 51.2         | 93.7        |
+| HRP w/o CDCL        | 59.5         | 50.7         | 94.3        |
+| HRP w/o GRG         | 58.3         | 50.9         | 95.0        |
+| HRP w/ Sym. RAM     | 58.8         | 51.8         | 94.3        |
+| HRP (full)          | 59.2         | 50.6         | 96.2        |
+
+The paper's order does not come out on these features: no row lies clearly above the base, which
+here already has two nets, refined targets and consistency, and the coupled form is not behind. Not
+yet measured on images.
 """
 
 from __future__ import annotations
