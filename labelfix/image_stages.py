@@ -13,7 +13,7 @@ from labelfix.errors import InputError
 from labelfix.methods import backbones
 from labelfix.methods.augment import ViewConfig
 from labelfix.methods.embed import embed
-from labelfix.methods.mirroring import may_mirror
+from labelfix.methods.mirroring import NOT_MIRRORED, may_mirror
 from labelfix.methods.pretraining import CheckedImages, PretrainConfig, default_epochs, pretrain
 from labelfix.methods.training import EpochReport
 from labelfix.methods.weights import save_weights
@@ -137,7 +137,7 @@ def view_of(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) -> ViewCon
     known = np.where(dataset.checked >= 0, dataset.checked, dataset.given)
     if may_mirror(pixels.images, known):
         return ViewConfig()
-    run.report.say("images are not mirrored in training: mirrored, they look like other classes")
+    run.report.say(NOT_MIRRORED)
     return ViewConfig(flip=0.0)
 
 

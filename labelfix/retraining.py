@@ -19,6 +19,7 @@ from labelfix.errors import InputError
 from labelfix.material import Material
 from labelfix.methods.classifiers import predict_logits
 from labelfix.methods.devices import is_first_node, pick_device
+from labelfix.methods.mirroring import NOT_MIRRORED
 from labelfix.methods.recipes import (
     RECIPES,
     Recipe,
@@ -197,7 +198,7 @@ def _unmirrored(task: Task) -> list[str]:
     """Says where images were trained on as they stand."""
     if not isinstance(task.source, ImageSource) or task.source.flip:
         return []
-    return ["images were not mirrored in training: mirrored, they look like other classes"]
+    return [NOT_MIRRORED]
 
 
 def _write(

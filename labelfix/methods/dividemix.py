@@ -131,8 +131,8 @@ class DivideMix:
         rows, soft_NK = self.task.labelled, torch.from_numpy(self.task.targets.soft_labels)
         classes = soft_NK[rows].argmax(1).numpy()
         right = self.task.targets.right[rows.numpy()]
-        soft = self.task.targets.label_noise > 0
-        told_n = soft_NK[rows].amax(1).numpy() if soft else np.zeros(len(rows), np.float32)
+        one_hot = self.task.targets.one_hot
+        told_n = np.zeros(len(rows), np.float32) if one_hot else soft_NK[rows].amax(1).numpy()
         belief_nK = torch.zeros(len(rows), soft_NK.shape[1])
         forced = False
         for net, teacher in enumerate(reversed(self.plain)):

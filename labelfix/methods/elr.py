@@ -75,7 +75,7 @@ class ELR:
         self.averages = [deepcopy(net).requires_grad_(False).eval() for net in self.plain]
         self.clock = Clock(task.epochs)
         self.memory = Memory(*task.targets.soft_labels.shape)
-        if task.targets.label_noise > 0:
+        if not task.targets.one_hot:
             self.memory.t_2NK.copy_(torch.from_numpy(task.targets.soft_labels))
         self.modules |= dict(zip(AVERAGES, self.averages, strict=True))
         self.modules |= {"clock": self.clock, "memory": self.memory}

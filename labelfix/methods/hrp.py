@@ -126,7 +126,7 @@ class HRP:
         self.memory = ReliabilityMemory(task, config.memory)
         self.modules |= {"clock": self.clock, "memory": self.memory}
         self.upper = UpperLoss(fabric, task, task.batch_size // 2)
-        self.refines = task.targets.label_noise == 0
+        self.refines = task.targets.one_hot
 
     def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
         self.clock.start_epoch(epoch)

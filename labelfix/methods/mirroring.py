@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from labelfix.methods.knn import knn_accuracy
 from labelfix.methods.sampling import some_of
 
+NOT_MIRRORED = "images are not mirrored in training: mirrored, they look like other classes"
 ROWS, SIDE, BLOCK_ROWS = 4000, 16, 256
 LOSS = 0.2  # of what neighbours tell above chance: more than that, and mirroring changes classes
 

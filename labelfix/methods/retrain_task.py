@@ -50,6 +50,11 @@ class Targets:
         return np.where(self.usable & (self.right >= 0), self.right, likeliest).astype(np.int32)
 
     @property
+    def one_hot(self) -> bool:
+        """Whether no label says how sure it is."""
+        return self.label_noise == 0
+
+    @property
     def label_noise(self) -> float:
         """The share of labels that their own soft labels call wrong; 0 for one-hot labels."""
         best = self.soft_labels[self.labelled].max(1)

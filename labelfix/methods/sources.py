@@ -51,6 +51,7 @@ class ImageSource:
 
     def __init__(self, images: np.ndarray, *, mirrored: bool = True) -> None:
         self.store, self.flip = ImageStore(images), 0.5 if mirrored else 0.0
+        self.strong = replace(STRONG, flip=self.flip)
 
     def __len__(self) -> int:
         return len(self.store)
@@ -63,7 +64,7 @@ class ImageSource:
         return supervised_view(self.store[rows], generator, flip=self.flip)
 
     def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        return simclr_view(self.store[rows], replace(STRONG, flip=self.flip), generator)
+        return simclr_view(self.store[rows], self.strong, generator)
 
     def test_batch(self, rows: Tensor) -> Tensor:
         return to_unit(self.store[rows])
