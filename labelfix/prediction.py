@@ -19,7 +19,7 @@ from labelfix.methods.cross_fit import cross_fit
 from labelfix.methods.design import Design
 from labelfix.methods.devices import algebra_device, pick_device
 from labelfix.methods.feature_rows import FeatureNet, FeatureRows
-from labelfix.methods.kernel import KernelRidge
+from labelfix.methods.kernel import KernelColumns, KernelRidge
 from labelfix.methods.mirroring import may_mirror
 from labelfix.methods.neighbours import Neighbours
 from labelfix.methods.opinions import neighbour_opinions, purified_opinions
@@ -91,7 +91,8 @@ def run_methods(
     if method in PLANS:
         found, account = run_bilevel(method, rows, fold, config, report, scratch)
         design = Design.of(rows.features, algebra_device(config.device))
-        further = [KernelRidge(design, rows.known, fold, rows.classes).own()]
+        kernel = KernelRidge(KernelColumns(design), rows.known, fold, rows.classes)
+        further = [kernel.own()]
     else:
         found, account, further = run_dmlp(rows, graph, fold, config, report)
     usable = without_collapsed(found, rows.known, report)
@@ -218,8 +219,10 @@ def run_dmlp(
 ) -> Found:
     """DMLP, and unless only that is wanted, a net trained on its purified soft labels.
 
-    These soft labels come from DMLP, the kernel classifier and the neighbours' votes; kernel and
-    neighbours then learn from them too, as further opinions beside the net and beside DMLP.
+    These soft labels come from DMLP, the neighbours' votes, and the kernel classifier twice: of all
+    labels, and of the checked rows alone, which say more than all others where most labels are
+    wrong. Kernel and neighbours then learn from them too, as further opinions beside the net and
+    beside DMLP.
     """
     device = algebra_device(config.device)
     design = Design.of(rows.features, device)  # measured once for all that follows
@@ -235,10 +238,13 @@ def run_dmlp(
         return first
     with report.task("purify (soft labels for every fold)") as advance:
         nested = dmlp.nested(*learn, found.chosen, device=device, on_pass=without_remark(advance))
-        kernel = KernelRidge(design, rows.known, fold, rows.classes)
+        columns = KernelColumns(design)
+        kernel = KernelRidge(columns, rows.known, fold, rows.classes)
+        sure = KernelRidge(columns, rows.checked, fold, rows.classes)
+        learned = zip(nested, kernel.nested(), sure.nested(), strict=True)
         witnesses = [
-            (*of_models, neighbour_opinions(graph, rows.known, fold, rows.classes, hidden=hidden))
-            for hidden, of_models in enumerate(zip(nested, kernel.nested(), strict=True))
+            (*said, neighbour_opinions(graph, rows.known, fold, rows.classes, hidden=hidden))
+            for hidden, said in enumerate(learned)
         ]
         targets = fold_targets(witnesses, rows.given, rows.checked, fold)
         further = [purified_opinions(graph, targets), kernel.retrained(targets)]

@@ -9,7 +9,7 @@ from labelfix import stages
 from labelfix.equations.tangents import log_prob_tangent
 from labelfix.methods import dmlp
 from labelfix.methods.design import Design
-from labelfix.methods.kernel import KernelRidge
+from labelfix.methods.kernel import KernelColumns, KernelRidge
 from labelfix.retraining import RetrainConfig, run
 from labelfix.run import PurifyConfig
 
@@ -28,8 +28,8 @@ def test_closed_forms_agree(blobs):
     )
     np.testing.assert_allclose(there, here, atol=2e-2)
     there, here = (
-        KernelRidge(Design.of(made.features, device), made.given, made.folds, 3).nested()
-        for device in ("cuda", "cpu")
+        KernelRidge(KernelColumns(design), made.given, made.folds, 3).nested()
+        for design in (Design.of(made.features, device) for device in ("cuda", "cpu"))
     )
     np.testing.assert_allclose(there, here, atol=1e-3)
 

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 import labelfix
 from labelfix import prediction
+from labelfix.equations import corruption
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.collapse import collapse_of
 from labelfix.prediction import folds_of
@@ -45,6 +48,18 @@ def test_a_collapsed_prediction_is_said_and_left_out(monkeypatch):
     assert said[0].startswith("left out: bad: predictions collapsed onto 1 of 4 classes")
     with pytest.raises(DegenerateLearningError, match="bad: predictions collapsed onto 1 of 4"):
         prediction.without_collapsed({"bad": bad}, LABELS[:4], SILENT)
+
+
+def test_where_most_labels_are_wrong_the_checked_rows_still_teach():
+    features, right = (part[:600] for part in load_digits(return_X_y=True))
+    random = np.random.default_rng(0)
+    given = corruption.symmetric(right.astype(np.int32), 0.8, 10, random)
+    known, rest = np.split(random.permutation(600), [100])
+    audited = dict(zip(known.tolist(), right[known].tolist(), strict=True))
+    found = labelfix.purify(features, given, audited=audited, device="cpu")
+    alone = LogisticRegression(max_iter=1000).fit(features[known], right[known])
+    share = (np.asarray(found.labels)[rest] == right[rest]).mean()
+    assert share > alone.score(features[rest], right[rest]) - 0.03
 
 
 def test_folds_balance_the_right_label_and_leave_the_given_to_chance():

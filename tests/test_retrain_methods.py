@@ -438,6 +438,16 @@ def test_helpful_labels_have_the_higher_reliability():
     assert memory[right].mean() > 1.3 * memory[~right].mean()
 
 
+def test_gates_at_their_lower_bound_are_mended_said_and_do_not_stop_learning():
+    blobs, nothing = make_blobs(rows=240, noise=0.3, checked=40), np.zeros(240, np.float32)
+    task = task_on(blobs, epochs=12, label_reliability=nothing, pseudo_reliability=nothing)
+    found = retrain("hrp", task, settings_of("hrp", ["meta_every=1000000"]), loop=loop(12))
+    assert "in 12 of 12 epochs most reliabilities sank" in hrp.remarks(found.history)[0]
+    assert accuracy(found.net, blobs) > 0.85
+    measured = retrain("hrp", task, settings_of("hrp", ()), loop=loop(12))
+    assert not hrp.remarks(measured.history)  # a few measurements, and they have risen
+
+
 def test_hrp_says_that_gates_sank():
     reports = [
         EpochReport(epoch=e, epochs=2, metrics={"starved": f}, seconds=0)

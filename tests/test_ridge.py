@@ -16,7 +16,7 @@ from labelfix.equations.ridge import (
 from labelfix.methods import design as designs
 from labelfix.methods import kernel as kernels
 from labelfix.methods.design import Design
-from labelfix.methods.kernel import KernelConfig, KernelRidge
+from labelfix.methods.kernel import TEMPERATURE, KernelColumns, KernelRidge
 
 
 def draw(*shape, seed=0):
@@ -90,18 +90,16 @@ def test_gaussian_columns_equal_the_formula():
 
 # --- the kernel classifier ------------------------------------------------------------------
 
-KERNEL = KernelConfig(landmarks=40)
 
-
-def learner(made, **changed):
-    told = {"known": np.where(made.checked >= 0, made.checked, made.given), "folds": made.folds}
-    return KernelRidge(Design.of(made.features), **(told | changed), classes=3, config=KERNEL)
+def learner(made, labels=None):
+    known = np.where(made.checked >= 0, made.checked, made.given) if labels is None else labels
+    return KernelRidge(KernelColumns(Design.of(made.features), 40), known, made.folds, 3)
 
 
 def by_scikit(columns, targets, learns, ridge):
     """Log-probabilities of all rows, by a ridge regression on some of them."""
     model = Ridge(alpha=ridge, fit_intercept=False).fit(columns[learns], targets[learns])
-    return torch.from_numpy(model.predict(columns) / KERNEL.temperature).log_softmax(1).numpy()
+    return torch.from_numpy(model.predict(columns) / TEMPERATURE).log_softmax(1).numpy()
 
 
 def columns_of(made):
@@ -139,9 +137,9 @@ def test_retrained_equals_training_on_the_targets_without_the_fold(blobs, target
 def test_no_fit_sees_a_hidden_label(blobs):
     made = blobs()
     known = made.given.copy()
-    before = learner(made, known=known).nested()
+    before = learner(made, known).nested()
     known[made.folds == 2] = (known[made.folds == 2] + 1) % 3
-    after = learner(made, known=known).nested()
+    after = learner(made, known).nested()
     assert np.array_equal(before[2], after[2])
     assert not np.array_equal(before[0, made.folds == 1], after[0, made.folds == 1])
 
@@ -160,7 +158,7 @@ def test_it_learns_what_no_linear_model_can():
     right = (x[:, 0] * x[:, 1] > 0).astype(np.int32)
     given = np.where(random.random(800) < 0.3, 1 - right, right).astype(np.int32)
     folds = (np.arange(800) % 5).astype(np.int8)
-    found = KernelRidge(Design.of(x), given, folds, 2).nested()
+    found = KernelRidge(KernelColumns(Design.of(x)), given, folds, 2).nested()
     assert (found[folds, np.arange(800)].argmax(1) == right).mean() > 0.8
     assert (given == right).mean() < 0.75
 
@@ -179,7 +177,7 @@ def test_own_is_what_is_nested_in_the_own_fold(blobs):
 
 def test_no_label_at_all_is_no_opinion(blobs):
     made = blobs()
-    found = learner(made, known=np.full(300, -1, np.int32)).nested()
+    found = learner(made, np.full(300, -1, np.int32)).nested()
     np.testing.assert_allclose(found, -np.log(3), rtol=1e-6)
 
 

@@ -3,14 +3,14 @@
 Ridge regression of the labels on the columns of :func:`labelfix.equations.ridge.gaussian_columns`.
 A least-squares fit of noisy labels averages the noise away instead of learning it by heart, and
 its normal equations are sums over the rows: a model that hides two folds costs one small solve, not
-another training. So it learns twice: from the labels as they are, for the targets of others; then
-from these targets, as a witness beside a method's prediction (self-training, honest by fold).
+another training. So it learns three times: from the labels as they are and from the checked rows
+alone, for the targets of others; then from these targets, as a witness beside a method's prediction
+(self-training, honest by fold).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,23 +24,40 @@ from labelfix.methods.targets import FoldTargets
 
 RIDGES = [10.0 ** (e / 2) for e in range(5, -4, -1)]  # the largest wins where none can be scored
 ROUNDING = 1e-7  # of a Gram matrix's eigenvalue, a row
+TEMPERATURE = 0.2  # a fitted share of 1 counts e^5 to one, as much as one witness should ever say
 
 
-@dataclass(frozen=True, kw_only=True)
-class KernelConfig:
-    """Settings of the kernel classifier.
+class KernelColumns:
+    """Rows as Gaussian columns: how near each lies to some landmarks, drawn from all rows.
 
-    Attributes:
-        landmarks: rows whose neighbourhoods are the columns, drawn at random; all of fewer.
-        temperature: by which a fitted share of a class becomes its log-odds: 0.2 = a sure row
-            counts ``e^5`` to one, as much as one witness alone should ever say.
+    Held whole where they fit, else made anew at every read.
+
+    Args:
+        design: of N rows. Two rows drawn at random are about ``sqrt(2 D)`` apart as a net takes
+            them, and the kernel's width is D: they are strangers (``e^-2``), neighbours are not.
+        landmarks: M; all rows where they are fewer.
     """
 
-    landmarks: int = 1000
-    temperature: float = 0.2
+    def __init__(self, design: Design, landmarks: int = 1000) -> None:
+        rows, columns = design.shape[0], design.shape[1] - 1
+        self.design, self.width = design, float(columns)
+        drawn = np.random.default_rng(0).permutation(rows)[:landmarks]
+        self.landmarks_MD = design.net_rows(np.sort(drawn))
+        self._resident: list[tuple[slice, Tensor]] = []
+        if fits((rows, len(drawn)), design.device):
+            self._resident = list(self.blocks())
 
+    def __len__(self) -> int:
+        return len(self.landmarks_MD)
 
-DEFAULTS = KernelConfig()
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """The columns as ``(rows, block)`` in order; a block is ``(B, M)`` float32."""
+        if self._resident:
+            yield from self._resident
+            return
+        for part in self.design.parts():
+            x_BD = self.design.net_rows(part)
+            yield part, gaussian_columns(x_BD, self.landmarks_MD, self.width)
 
 
 class KernelRidge:
@@ -49,38 +66,29 @@ class KernelRidge:
     Shape suffixes: G folds, N rows, B rows of a block, M landmarks, K classes; U hidden folds.
 
     Args:
-        design: of N rows. Two rows drawn at random are about ``sqrt(2 D)`` apart as a net takes
-            them, and the kernel's width is D: they are strangers (``e^-2``), neighbours are not.
-        known: ``(N,)`` right codes where they are known, else given ones; -1 = none.
+        columns: of N rows.
+        labels: ``(N,)`` codes; -1 = the row teaches nothing.
         folds: ``(N,)``.
         classes: K.
-        config: settings.
     """
 
     def __init__(
         self,
-        design: Design,
-        known: NDArray[np.int32],
+        columns: KernelColumns,
+        labels: NDArray[np.int32],
         folds: NDArray[np.int8],
         classes: int,
-        config: KernelConfig = DEFAULTS,
     ) -> None:
-        rows, columns = design.shape[0], design.shape[1] - 1
-        self.design, self.classes, self.config = design, classes, config
-        self.folds, self.width = int(folds.max()) + 1, float(columns)
-        drawn = np.random.default_rng(0).permutation(rows)[: config.landmarks]
-        self.landmarks_MD = design.net_rows(np.sort(drawn))
-        self.fold_N = torch.from_numpy(folds.astype(np.int64)).to(design.device)
-        known_N = torch.from_numpy(known.astype(np.int64)).to(design.device)
-        self.teaches_N = self.fold_N.where(known_N >= 0, -1)  # the fold of rows with a label
-        self.resident: list[tuple[slice, Tensor]] = []
-        if fits((rows, len(drawn)), design.device):
-            self.resident = list(self._blocks())
-        shape = self.folds, len(drawn), len(drawn)
-        self.gram_GMM = torch.zeros(shape, dtype=torch.float64, device=design.device)
+        self.columns, self.classes, self.folds = columns, classes, int(folds.max()) + 1
+        self.device = columns.design.device
+        self.fold_N = torch.from_numpy(folds.astype(np.int64)).to(self.device)
+        label_N = torch.from_numpy(labels.astype(np.int64)).to(self.device)
+        self.teaches_N = self.fold_N.where(label_N >= 0, -1)  # the fold of rows with a label
+        shape = self.folds, len(columns), len(columns)
+        self.gram_GMM = torch.zeros(shape, dtype=torch.float64, device=self.device)
         self.moments_GKM = self._nothing()
-        for part, columns_BM in self._blocks():
-            one_hot_BK = torch.nn.functional.one_hot(known_N[part].clamp_min(0), classes)
+        for part, columns_BM in columns.blocks():
+            one_hot_BK = torch.nn.functional.one_hot(label_N[part].clamp_min(0), classes)
             targets_BK = one_hot_BK.float() - 1 / classes
             add_by_fold(self.gram_GMM, columns_BM, columns_BM, self.teaches_N[part])
             add_by_fold(self.moments_GKM, targets_BK, columns_BM, self.teaches_N[part])
@@ -119,7 +127,7 @@ class KernelRidge:
             ``(N, K)`` float32 log-probabilities.
         """
         moments_GKM, energy_G = self._nothing(), self._nothing()[:, 0, 0]
-        for part, columns_BM in self._blocks():
+        for part, columns_BM in self.columns.blocks():
             for fold in range(self.folds):
                 seen_B = (self.teaches_N[part] >= 0) & (self.teaches_N[part] != fold)
                 soft_BK = torch.from_numpy(targets.soft_GNK[fold, part]).to(columns_BM)[seen_B]
@@ -137,19 +145,10 @@ class KernelRidge:
         right_MK = self.moments_GKM[shown].sum(0).mT
         return torch.cholesky_solve(right_MK, torch.linalg.cholesky(left_MM)).mT.float()
 
-    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """The columns as ``(rows, block)`` in order; a block is ``(B, M)`` float32."""
-        if self.resident:
-            yield from self.resident
-            return
-        for part in self.design.parts():
-            x_BD = self.design.net_rows(part)
-            yield part, gaussian_columns(x_BD, self.landmarks_MD, self.width)
-
     def _nothing(self) -> Tensor:
         """Zeros ``(G, K, M)``, to be summed into."""
-        shape = self.folds, self.classes, len(self.landmarks_MD)
-        return torch.zeros(shape, dtype=torch.float64, device=self.design.device)
+        shape = self.folds, self.classes, len(self.columns)
+        return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
     def _ridges(self, moments_GKM: Tensor, energy_G: Tensor) -> Tensor:
         """The ridge parameter of least GCV score of each fit, ``(G,)``.
@@ -164,10 +163,10 @@ class KernelRidge:
         """Log-probabilities ``(U, N, K)``: each row by the weights of its own fold."""
         hidden, _, classes, _ = weights_UGKM.shape
         logs_UNK = np.empty((hidden, len(self.fold_N), classes), np.float32)
-        for part, columns_BM in self._blocks():
+        for part, columns_BM in self.columns.blocks():
             for own in range(self.folds):
                 mine_B = self.fold_N[part] == own
                 shares_UBK = columns_BM[mine_B] @ weights_UGKM[:, own].mT
-                logs_UBK = (shares_UBK / self.config.temperature).log_softmax(-1)
+                logs_UBK = (shares_UBK / TEMPERATURE).log_softmax(-1)
                 logs_UNK[:, part][:, mine_B.cpu().numpy()] = logs_UBK.cpu().numpy()
         return logs_UNK
