@@ -58,6 +58,22 @@ def test_look_ahead_is_the_optimizers_own_step(name, steps_before):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+def test_look_ahead_may_start_elsewhere(name):
+    part, elsewhere, gradient = draw(4, 3).requires_grad_(), draw(4, 3, seed=7), draw(4, 3, seed=9)
+    optimizer = OPTIMIZERS[name]([part])
+    part.grad = draw(4, 3, seed=1)
+    optimizer.step()
+    before = part.detach().clone()
+    ahead, _ = look_ahead(optimizer, {"w": part}, {"w": gradient}, {"w": elsewhere})
+    assert torch.equal(part, before)
+    with torch.no_grad():
+        part.copy_(elsewhere)
+    part.grad = gradient
+    optimizer.step()
+    assert torch.allclose(ahead["w"], part, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("steps_before", [0, 2])
 def test_the_slope_is_the_steps_derivative(name, steps_before):
     """Against central differences of look_ahead itself."""

@@ -341,10 +341,9 @@ def test_bad_settings_are_refused_by_name():
 # --- the barrier rules --------------------------------------------------------------------------
 
 
-def literal_barrier(made, before, clean_rows):
+def literal_barrier(made, before, kind, clean_rows):
     """Algorithm 2 of EBOMLC by plain autograd: the two directions and beta."""
-    rule, rate = made.plan.rule, before["group"]["lr"]
-    net, teacher = made.student.net, made.teacher
+    rule, net, teacher = made.plan.rule, made.student.net, made.teacher
     batch, clean = made.data.batch(torch.arange(6), None), made.data.batch(clean_rows, None)
     weights = leaves(before)
 
@@ -357,9 +356,7 @@ def literal_barrier(made, before, clean_rows):
         return -(labels * forward(parameters, batch.x)).sum(1).mean()
 
     slopes = torch.autograd.grad(lower(weights), list(weights.values()))
-    stepped = {
-        n: (w - rate * s).detach() for (n, w), s in zip(weights.items(), slopes, strict=True)
-    }
+    stepped = {n: w.detach() for n, w in literal_step(weights, slopes, before, kind).items()}
     value = lower(weights) - lower(stepped)
     logs = forward(weights, clean.x)
     teacher_p = teacher.corrected(clean, logs.detach())
@@ -376,12 +373,13 @@ def literal_barrier(made, before, clean_rows):
     return directions[:split], directions[split:], beta
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(
     "rule", [EBOMLC, replace(MLC_D, inner_steps=1), replace(EBOMLC, delta=2.0)]
 )
-def test_barrier_directions_equal_the_literal_ones(rule, norm):
-    made = learner(rule, "corrector", norm=norm, optimizer="momentum")
+def test_barrier_directions_equal_the_literal_ones(rule, norm, optimizer):
+    made = learner(rule, "corrector", norm=norm, optimizer=optimizer)
     steps, found = [], []
     made.student.step, made.move_teacher = steps.append, found.append
     drawn = []
@@ -391,7 +389,7 @@ def test_barrier_directions_equal_the_literal_ones(rule, norm):
     metrics = made.plan.rule.step(made, torch.arange(6), torch.Generator().manual_seed(1))
     if norm == "train norm":  # the noisy batch has moved the statistics; in training mode they
         assert made.student.net.training  # do not matter to what follows
-    w, alpha, beta = literal_barrier(made, before, drawn[0])
+    w, alpha, beta = literal_barrier(made, before, optimizer, drawn[0])
     assert float(metrics["barrier"]) == pytest.approx(beta, rel=1e-9)
     assert relative(list(steps[0].values()), w) < 1e-10
     assert relative(found[0], alpha) < 1e-10
@@ -408,7 +406,7 @@ def test_mlc_d_looks_five_steps_ahead():
     one.student.replayed = lambda weights, x: near.append(weights) or real_one(weights, x)
     one.plan.rule.step(one, torch.arange(6), torch.Generator().manual_seed(1))
     far, close = (
-        sum(float((now[name] - before[name]).square().sum()) for name in before) ** 0.5
+        sum(float((now[name].detach() - before[name]).square().sum()) for name in before) ** 0.5
         for now in (seen[0], near[0])
     )
     assert far > 2 * close > 0

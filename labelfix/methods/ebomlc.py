@@ -25,7 +25,7 @@ class DynamicBarrier:
     """The rule: Algorithm 2 (EBOMLC), and Algorithm 1 (MLC-D) by other settings.
 
     Attributes:
-        inner_steps: k, plain gradient steps from w to w* at the student's learning rate.
+        inner_steps: k, from w to w*.
         rho: share of the student in the mixture upper loss; 1 = the student's clean loss alone.
         xi: factor on the noisy direction.
         delta: least share of grad Q in the direction.
@@ -35,7 +35,9 @@ class DynamicBarrier:
     to trust every label. With it, purified digits (100 of them checked, one seed) were 92.6 % right
     under 40 % asymmetric noise, and 83.1 % under 80 % symmetric; now 96.9 and 89.7. At 40 %
     symmetric it was slightly better: 97.0 against 96.8, on CIFAR-10's features 72.6 against 71.8.
-    Clean rows that nobody labelled before, the paper's, are as it has them.
+    Clean rows that nobody labelled before, the paper's, are as it has them. The inner steps are the
+    student's optimizer's, as in MLC here, where the paper has plain ones at its rate: at AdamW's
+    rate a plain one goes nowhere, and without them MLC-D was as good as EBOMLC at 80 % symmetric.
     """
 
     inner_steps: int = 1
@@ -69,20 +71,15 @@ class DynamicBarrier:
         self, learner: Learner, gradient: dict[str, Tensor], generator: torch.Generator, size: int
     ) -> dict[str, Tensor]:
         """The weights after the inner steps, the first along ``gradient``."""
-        student, rate = learner.student, learner.student.rate()
-        weights = {
-            name: value.detach() - rate * gradient[name]
-            for name, value in student.parameters.items()
-        }
+        student = learner.student
+        weights, _ = student.ahead(gradient)
         for _ in range(self.inner_steps - 1):
-            for value in weights.values():
-                value.requires_grad_()
             batch = learner.data.batch(learner.more_rows(size), generator)
             logs_BK = student.log_probs_at(weights, batch.x)
             with torch.no_grad():
                 targets_BK = learner.targets(batch, logs_BK, generator)
             slope = student.gradient_at(weights, lower_loss(targets_BK, logs_BK))
-            weights = {name: value.detach() - rate * slope[name] for name, value in weights.items()}
+            weights, _ = student.ahead(slope, weights)
         return weights
 
     def _upper(

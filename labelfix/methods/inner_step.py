@@ -17,7 +17,10 @@ Slopes = dict[str, Tensor | float]
 
 @torch.no_grad()
 def look_ahead(
-    optimizer: Optimizer, parameters: Mapping[str, Tensor], gradient: Direction
+    optimizer: Optimizer,
+    parameters: Mapping[str, Tensor],
+    gradient: Direction,
+    start: Direction | None = None,
 ) -> tuple[dict[str, Tensor], Slopes]:
     """Where ``optimizer.step()`` would take the parameters; nothing of the optimizer moves.
 
@@ -25,6 +28,7 @@ def look_ahead(
         optimizer: SGD, Adam or AdamW, without ``amsgrad`` and ``maximize``.
         parameters: by name, all of them the optimizer's.
         gradient: by the same names.
+        start: values to step from in the parameters' place, by the same names.
 
     Returns:
         the stepped parameters as new leaves that ask for gradients; and of each ``dS/dg``, by which
@@ -35,17 +39,19 @@ def look_ahead(
     """
     groups = {part: group for group in optimizer.param_groups for part in group["params"]}
     steps = {
-        name: _step(optimizer, groups[value], value, gradient[name])
-        for name, value in parameters.items()
+        name: _step(optimizer, groups[part], part, (start or parameters)[name], gradient[name])
+        for name, part in parameters.items()
     }
     ahead = {name: step.value.requires_grad_() for name, step in steps.items()}
     return ahead, {name: step.slope for name, step in steps.items()}
 
 
-def _step(optimizer: Optimizer, group: dict[str, Any], value: Tensor, gradient: Tensor) -> eq.Step:
+def _step(
+    optimizer: Optimizer, group: dict[str, Any], part: Tensor, value: Tensor, gradient: Tensor
+) -> eq.Step:
     if group.get("amsgrad") or group.get("maximize"):
         raise TypeError("no virtual step for amsgrad or maximize")
-    state = optimizer.state.get(value, {})
+    state = optimizer.state.get(part, {})
     common = {name: group[name] for name in ("lr", "weight_decay")}
     if isinstance(optimizer, SGD):
         names = ("momentum", "dampening", "nesterov")

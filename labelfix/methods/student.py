@@ -74,10 +74,13 @@ class Student:
         return dict(zip(parameters, average(self.fabric, found), strict=True))
 
     def ahead(
-        self, gradient: Direction
+        self, gradient: Direction, start: Direction | None = None
     ) -> tuple[dict[str, Tensor], Callable[[Direction], Direction]]:
-        """The weights after the optimizer's step along ``gradient``, and its transposed slope."""
-        ahead, slopes = look_ahead(self.optimizer, self.parameters, gradient)
+        """The weights after the optimizer's step along ``gradient``, and its transposed slope.
+
+        From the weights as they are, or from others.
+        """
+        ahead, slopes = look_ahead(self.optimizer, self.parameters, gradient, start)
         return ahead, lambda direction: pull_back(slopes, direction)
 
     def moment(self) -> Moment:
