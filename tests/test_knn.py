@@ -32,6 +32,13 @@ def test_leave_one_out(data, k):
     assert knn_accuracy(features, labels, k=k) == pytest.approx(expected)
 
 
+def test_rows_may_ask_as_they_do_not_vote(data):
+    features, labels = data
+    views = features[:, ::-1]
+    expected = naive(views, labels, features, labels, 5, alone=True)
+    assert knn_accuracy(features, labels, k=5, views=views) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("k", [1, 7, 500])
 def test_bank(data, k):
     features, labels = data

@@ -22,7 +22,7 @@ def digits():
     return grey[..., None].repeat(3, 3), found.target.astype(np.int32)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.4])
+@pytest.mark.parametrize("rate", [0.0, 0.4, 0.7])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_digits_are_not_mirrored(digits, rate, seed):
     images, right = digits

@@ -15,6 +15,7 @@ def knn_accuracy(
     k: int = 20,
     bank: np.ndarray | None = None,
     bank_labels: np.ndarray | None = None,
+    views: np.ndarray | None = None,
     temperature: float = _TEMPERATURE,
 ) -> float:
     """Share of rows that a vote of their k nearest neighbours labels right, in [0, 1].
@@ -28,6 +29,7 @@ def knn_accuracy(
         k: neighbours; no more than the bank has.
         bank: (M, D) features of the rows that vote; None = the other rows of `features`.
         bank_labels: (M,) integers >= 0; goes with `bank`.
+        views: (N, D) the rows as they ask, where that is not as they vote.
         temperature: > 0.
 
     Raises:
@@ -41,7 +43,8 @@ def knn_accuracy(
     if len(bank) < 1 + alone:
         raise ValueError("no neighbours to ask")
     k = min(k, len(bank) - alone)
-    similarity, index = _search(_unit(features), _unit(bank), k + alone)
+    asking = features if views is None else views
+    similarity, index = _search(_unit(asking), _unit(bank), k + alone)
     if alone:
         similarity, index = _without_self(similarity, index)
     votes = _vote(similarity, bank_labels[index], int(bank_labels.max()) + 1, temperature)

@@ -11,38 +11,31 @@ from labelfix.methods.knn import knn_accuracy
 from labelfix.methods.sampling import some_of
 
 NOT_MIRRORED = "images are not mirrored in training: mirrored, they look like other classes"
-ROWS, SIDE, BLOCK_ROWS = 4000, 16, 256
+ROWS, SIDE, BLOCK_ROWS = 3000, 16, 256
 LOSS = 0.2  # of what neighbours tell above chance: more than that, and mirroring changes classes
 
 
 def may_mirror(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> bool:
     """Whether a mirrored image still looks like its own class.
 
-    The nearest of other images, seen small, vote on some images and on their mirror images. Noisy
+    The nearest of the other images, seen small, vote on each image and on its mirror image. Noisy
     labels blur both votes alike. Where the mirrored ones are told worse, by more than three
     standard errors and a fifth of what the plain ones are told above chance, mirroring would teach
     wrong labels (digits, text, left and right hands).
 
     Args:
-        images: ``(N, H, W, 3)``, array or memory map; at most 4,000 are read.
+        images: ``(N, H, W, 3)``, array or memory map; at most 3,000 are read.
         labels: ``(N,)`` codes, as good as there are; -1 = none.
     """
     rows = some_of(np.flatnonzero(labels >= 0), ROWS)
     if len(rows) < 2:
         return True
-    asked, voters = np.array_split(rows, 2)
-    plain, bank = _seen_small(images, asked), _seen_small(images, voters)
-    told, told_mirrored = (
-        knn_accuracy(
-            view.reshape(len(view), -1),
-            labels[asked],
-            bank=bank.reshape(len(bank), -1),
-            bank_labels=labels[voters],
-        )
-        for view in (plain, plain[..., ::-1])
-    )
-    chance = np.bincount(labels[voters]).max() / len(voters)
-    spread = np.sqrt((told * (1 - told) + told_mirrored * (1 - told_mirrored)) / len(asked))
+    known, view = labels[rows], _seen_small(images, rows)
+    plain = view.reshape(len(rows), -1)
+    told = knn_accuracy(plain, known)
+    told_mirrored = knn_accuracy(plain, known, views=view[..., ::-1].reshape(len(rows), -1))
+    chance = np.bincount(known).max() / len(rows)
+    spread = np.sqrt((told * (1 - told) + told_mirrored * (1 - told_mirrored)) / len(rows))
     return bool(told - told_mirrored <= max(3 * spread, LOSS * (told - chance)))
 
 
