@@ -338,6 +338,17 @@ def test_bad_settings_are_refused_by_name():
             replace(BilevelConfig(), **{name: value})
 
 
+def test_a_step_forgets_what_was_remembered():
+    made = learner(MLC(), "corrector")
+    student, batch = made.student, made.data.batch(torch.arange(6), None)
+    direction = {name: torch.ones_like(part) for name, part in student.parameters.items()}
+    gradient = student.gradient(student.log_probs(batch.x, remember=True).square().mean())
+    student.step(gradient)
+    there = student.tangent(batch.x, direction)
+    student.log_probs(batch.x, remember=True)
+    assert torch.allclose(student.tangent(batch.x, direction), there, rtol=1e-12, atol=1e-14)
+
+
 # --- the barrier rules --------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from torch.func import functional_call
 
 from labelfix.equations import tangents
 from labelfix.equations.hrp import meta_gradient, reliabilities
+from labelfix.equations.linear_maps import Remembering
 from labelfix.equations.tangents import compiled_log_prob_tangent, log_prob_tangent
 
 B, K = 6, 4
@@ -138,6 +139,70 @@ def test_a_part_of_the_weights():
         expected = torch.arange(K) - (p_BK * torch.arange(K)).sum(1, keepdim=True)
         assert torch.allclose(found, expected, atol=1e-12)
     assert not log_prob_tangent(net, params, buffers, x, {})[1].any()
+
+
+# --- with the outputs of a forward pass ---------------------------------------------------------
+
+
+class Named(nn.Module):
+    """A linear map that is called with named arguments, before one that is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 5), nn.Linear(5, K)
+
+    def forward(self, x):
+        return self.last(F.linear(x.tanh(), weight=self.first.weight, bias=self.first.bias))
+
+
+def remembered(net, x, direction):
+    with Remembering() as memory:
+        net(x)
+    return log_prob_tangent(net, {}, parts(net)[1], x, direction, outputs=memory.outputs)
+
+
+MOVES = {
+    "all": lambda name: True,
+    "weights": lambda name: name.endswith("weight"),
+    "biases": lambda name: name.endswith("bias"),
+    "the first layer": lambda name: name.startswith("0"),
+    "the last layer": lambda name: name.startswith("6"),
+}
+
+
+@pytest.mark.parametrize("moves", MOVES)
+@pytest.mark.parametrize("case", ["no norm", "eval norm", "train norm"])
+def test_a_forward_pass_spares_the_values(case, moves):
+    torch.manual_seed(0)
+    net = convnet(case != "no norm").train(case == "train norm")
+    x = draw(B, 3, 8, 8, seed=1)
+    direction = {n: torch.randn_like(p) for n, p in net.named_parameters() if MOVES[moves](n)}
+    plain = log_prob_tangent(net, {}, parts(net)[1], x, direction)
+    for found, expected in zip(remembered(net, x, direction), plain, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_values_are_taken_and_not_computed():
+    net, x = convnet(False), draw(B, 3, 8, 8, seed=1)
+    direction = {n: torch.ones_like(p) for n, p in net.named_parameters()}
+    with Remembering() as memory:
+        net(x)
+    moved = [value + 1 for value in memory.outputs]
+    logs_BK, _ = log_prob_tangent(net, {}, {}, x, direction, outputs=moved)
+    assert torch.allclose(logs_BK, moved[-1].log_softmax(1))
+    with pytest.raises(RuntimeError, match="does not run as it did"):
+        log_prob_tangent(net, {}, {}, x, direction, outputs=memory.outputs[:-1])
+
+
+def test_named_arguments_and_half_precision():
+    torch.manual_seed(0)
+    net, x = Named(), torch.randn(B, 5)
+    direction = {n: torch.randn_like(p) for n, p in net.named_parameters()}
+    plain = log_prob_tangent(net, {}, {}, x, direction)[1]
+    assert torch.allclose(remembered(net, x, direction)[1], plain, atol=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = remembered(net, x, direction)[1]
+    assert float(F.cosine_similarity(half.flatten(), plain.flatten(), dim=0)) > 0.99
 
 
 def test_unknown_direction():

@@ -11,13 +11,16 @@ Shape suffixes: B rows of the batch, K classes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call
+
+from labelfix.equations.linear_maps import Recalling
 
 
 def log_prob_tangent(
@@ -26,10 +29,13 @@ def log_prob_tangent(
     buffers: Mapping[str, Tensor],
     x: Tensor,
     direction: Mapping[str, Tensor],
+    *,
+    outputs: Sequence[Tensor] = (),
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of a batch and their derivative along a direction in weight space.
 
-    One forward-mode Jacobian-vector product, about twice a forward pass; no graph is kept.
+    One forward-mode Jacobian-vector product, about three forward passes, two with ``outputs``; no
+    graph is kept.
 
     Args:
         model: maps ``x`` to logits ``(B, K)``. Its mode counts: in training mode BatchNorm couples
@@ -40,6 +46,8 @@ def log_prob_tangent(
             move.
         x: the batch.
         direction: the direction g, by name; a parameter left out does not move.
+        outputs: of :class:`labelfix.equations.linear_maps.Remembering`, where the same net in the
+            same mode has just seen the same batch at the same point.
 
     Returns:
         log-probabilities and tangent, ``(B, K)`` each, detached, float32 at least. With p the
@@ -65,7 +73,8 @@ def log_prob_tangent(
             for name, tangent in direction.items()
         }
         copies = {name: value.detach().clone() for name, value in buffers.items()}
-        logits_BK = functional_call(model, {**point, **duals, **copies}, (x,))
+        with Recalling(outputs) if outputs else nullcontext():
+            logits_BK = functional_call(model, {**point, **duals, **copies}, (x,))
         dual_BK = torch.log_softmax(wide(logits_BK), dim=-1)
         log_probs_BK, tangent_BK = forward_ad.unpack_dual(dual_BK)
         if tangent_BK is None:  # nothing that moves reaches the logits

@@ -33,7 +33,7 @@ class MLC:
         found: list[Tensor] = []
         for part in rows.chunk(self.steps):
             batch = learner.data.batch(part, generator)
-            logs_BK = student.log_probs(batch.x)
+            logs_BK = student.log_probs(batch.x, remember=True)
             targets_BK = learner.targets(batch, logs_BK, generator)
             loss = lower_loss(targets_BK, logs_BK)
             gradient = student.gradient(loss)

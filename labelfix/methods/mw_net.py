@@ -31,8 +31,9 @@ class MetaWeightNet:
         upper = torch.zeros((), device=learner.data.device)
         for number, part in enumerate(rows.chunk(self.every)):
             batch = learner.data.batch(part, generator)
-            logs_BK = student.log_probs(batch.x)
-            if number == 0 and learner.teaching:
+            meta = number == 0 and learner.teaching
+            logs_BK = student.log_probs(batch.x, remember=meta)
+            if meta:
                 upper = self.meta_step(learner, batch, logs_BK, generator)
             with torch.no_grad():
                 targets_BK = learner.targets(batch, logs_BK, generator)
