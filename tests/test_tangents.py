@@ -212,30 +212,38 @@ def test_unknown_direction():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_compiled_equals_eager(training):
+@pytest.mark.parametrize("recalls", [False, True])
+def test_compiled_equals_eager(training, recalls):
     """The tracing, by the backend that generates no code; see the slow test for the default."""
-    check_compiled(convnet(True).train(training), "aot_eager")
+    check_compiled(convnet(True).train(training), "aot_eager", recalls)
 
 
 @pytest.mark.slow
-def test_compiled_by_inductor_equals_eager():
-    check_compiled(convnet(True).train(), "inductor")
+@pytest.mark.parametrize("recalls", [False, True])
+def test_compiled_by_inductor_equals_eager(recalls):
+    check_compiled(convnet(True).train(), "inductor", recalls)
 
 
-def check_compiled(net, backend):
+def check_compiled(net, backend, recalls):
     x = draw(B, 3, 8, 8, seed=1)
+    with Remembering() as memory:
+        net(x)
     params, buffers = parts(net)
     before = {name: value.clone() for name, value in buffers.items()}
     compiled = compiled_log_prob_tangent(net, backend=backend)
     for seed in (0, 5):  # the second call is not checked by itself
         direction = {n: draw(*p.shape, seed=i + seed) for i, (n, p) in enumerate(params.items())}
         logs_BK, tangent_BK = log_prob_tangent(net, params, buffers, x, direction)
-        found = compiled(params, buffers, x, direction)
+        found = compiled(params, buffers, x, direction, memory.outputs if recalls else ())
         assert relative(found[0], logs_BK) < 1e-10
         assert relative(found[1], tangent_BK) < 1e-10
         assert not found[1].requires_grad
     for name, value in net.named_buffers():
         assert torch.equal(value, before[name]), name
+    if recalls:
+        moved = [value + 1 for value in memory.outputs]
+        found = compiled(params, buffers, x, direction, moved)
+        assert torch.allclose(found[0], moved[-1].log_softmax(1))
 
 
 def test_a_compiler_that_loses_the_tangent_is_found_out(monkeypatch):

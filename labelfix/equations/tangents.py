@@ -11,9 +11,10 @@ Shape suffixes: B rows of the batch, K classes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -82,16 +83,23 @@ def log_prob_tangent(
         return log_probs_BK.clone(), tangent_BK.clone()
 
 
-Tangent = Callable[
-    [Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Mapping[str, Tensor]],
-    tuple[Tensor, Tensor],
-]
+class Tangent(Protocol):
+    """:func:`log_prob_tangent` of one model."""
+
+    def __call__(
+        self,
+        params: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        x: Tensor,
+        direction: Mapping[str, Tensor],
+        outputs: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 def compiled_log_prob_tangent(
     model: torch.nn.Module, *, tolerance: float = 1e-2, backend: str = "inductor"
 ) -> Tangent:
-    """:func:`log_prob_tangent` of one model under ``torch.compile``: ``(params, buffers, x, g)``.
+    """:func:`log_prob_tangent` of one model under ``torch.compile``.
 
     The first call compiles (tens of seconds) and compares with the eager value, for compilers were
     seen to drop forward-mode rules. It takes the model's mode of that moment. A batch of another
@@ -112,10 +120,13 @@ def compiled_log_prob_tangent(
         buffers: Mapping[str, Tensor],
         x: Tensor,
         direction: Mapping[str, Tensor],
+        outputs: list[Tensor],
     ) -> tuple[Tensor, Tensor]:
         def log_probs(point: Mapping[str, Tensor]) -> Tensor:
             copies = {name: value.clone() for name, value in buffers.items()}
-            return torch.log_softmax(wide(functional_call(model, {**point, **copies}, (x,))), -1)
+            with Recalling(outputs) if outputs else nullcontext():
+                logits_BK = functional_call(model, {**point, **copies}, (x,))
+            return torch.log_softmax(wide(logits_BK), -1)
 
         value_BK, tangent_BK, *_ = torch.func.jvp(log_probs, (params,), (direction,))
         return value_BK, tangent_BK
@@ -127,11 +138,12 @@ def compiled_log_prob_tangent(
         buffers: Mapping[str, Tensor],
         x: Tensor,
         direction: Mapping[str, Tensor],
+        outputs: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor]:
         nonlocal checked
         point = {name: value.detach() for name, value in params.items()}
         with torch.no_grad():
-            found = compiled(point, dict(buffers), x, dict(direction))
+            found = compiled(point, dict(buffers), x, dict(direction), list(outputs))
         if not checked:
             _, eager = log_prob_tangent(model, point, buffers, x, direction)
             apart = float((found[1] - eager).norm() / eager.norm().clamp_min(1e-30))

@@ -112,7 +112,8 @@ class Student:
         ):
             buffers = dict(self.net.named_buffers())
             if self._compiled is not None and not torch.is_autocast_enabled(x.device.type):
-                return self._compiled(point or self.parameters, buffers, x, direction)[1]
+                here = point or self.parameters
+                return self._compiled(here, buffers, x, direction, outputs)[1]
             return log_prob_tangent(self.net, point, buffers, x, direction, outputs=outputs)[1]
 
     def step(self, gradient: Direction) -> None:
