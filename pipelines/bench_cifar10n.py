@@ -19,24 +19,24 @@ checked rows. All figures are over the rows that were not checked in that draw:
     alpha    AUROC of label_reliability for the same  beta    of pseudo_reliability for the model's
     clid     AUROC of clid for wrong given labels     corr.   Pearson, alpha with beta
 
-Measured in one run of 20 minutes, one thread of a 2-core AMD EPYC that had two other processes to
+Measured in one run of 23 minutes, one thread of a 2-core AMD EPYC that had two other processes to
 run (seconds are wall time under that load, 50,000 rows each):
 
     worse                              right calib.   rank  alpha   beta   clid  corr.      s
     given                              59.79
-    labelfix, 1,000 checked, draw 1    74.91  0.005  0.907  0.878  0.758  0.858  0.241    107
-    labelfix, 1,000 checked, draw 2    74.71  0.012  0.905  0.874  0.753  0.856  0.238    112
-    labelfix, 1,000 checked, draw 3    74.74  0.017  0.906  0.876  0.754  0.860  0.233    116
-    labelfix, nobody checked           72.00  0.074  0.898  0.834  0.696  0.853  0.209    107
+    labelfix, 1,000 checked, draw 1    74.88  0.004  0.907  0.878  0.758  0.859  0.241    117
+    labelfix, 1,000 checked, draw 2    74.58  0.013  0.904  0.874  0.753  0.856  0.237    139
+    labelfix, 1,000 checked, draw 3    74.69  0.017  0.905  0.876  0.754  0.860  0.231    137
+    labelfix, nobody checked           72.12  0.075  0.897  0.834  0.696  0.852  0.209    107
     cleanlab, net                      70.75      -  0.874
     cleanlab, logistic regression      69.09      -  0.860
 
     aggre                              right calib.   rank  alpha   beta   clid  corr.      s
     given                              90.99
-    labelfix, 1,000 checked, draw 1    91.97  0.004  0.896  0.852  0.762  0.847  0.532    142
-    labelfix, 1,000 checked, draw 2    92.17  0.003  0.898  0.853  0.756  0.850  0.532     84
-    labelfix, 1,000 checked, draw 3    92.03  0.004  0.897  0.851  0.760  0.845  0.532     78
-    labelfix, nobody checked           91.78  0.041  0.883  0.806  0.691  0.846  0.483     64
+    labelfix, 1,000 checked, draw 1    91.93  0.004  0.896  0.852  0.760  0.847  0.533    147
+    labelfix, 1,000 checked, draw 2    92.13  0.004  0.897  0.853  0.758  0.850  0.532    139
+    labelfix, 1,000 checked, draw 3    92.01  0.004  0.897  0.852  0.760  0.845  0.531    128
+    labelfix, nobody checked           91.77  0.040  0.883  0.806  0.691  0.846  0.483    150
     cleanlab, net                      81.93      -  0.881
     cleanlab, logistic regression      77.92      -  0.857
 
