@@ -15,21 +15,24 @@ step" is CLID with a meta step every fifth step, as `purify` has it, a student s
 training: one forward and backward pass and SGD's step. CPU seconds of the best of the rounds; with
 `--compile` the tangent is compiled (a minute or two before the first round).
 
-Measured on an idle 2-core AMD EPYC (no AVX-512), two minutes, U = 172 ms (166 with `--compile`):
+Measured on an otherwise idle 2-core AMD EPYC (no AVX-512), two minutes, a run without and one with
+`--compile` (U = 186 and 205 ms):
 
-                 reference    ours   ratio  | --compile  ratio | asked, eager and compiled
-    mlc             6.90 U  3.13 U    2.20  |    2.98 U   2.29 | 2.0, 2.5
-    mw-net          6.41 U  4.13 U    1.55  |    4.03 U   1.69 | 1.6, 2.0
-    clid            6.83 U  4.13 U    1.65  |    4.01 U   1.76 | 1.6, 2.0
-    ebomlc          3.73 U  2.43 U    1.54  |    2.63 U   1.47 | 1.3
-    mlc pruned      4.86 U  3.13 U    1.55  |    2.98 U   1.77
-    mw-net pruned   6.15 U  4.13 U    1.49  |    4.03 U   1.50
-    clid pruned     5.76 U  4.13 U    1.39  |    4.01 U   1.56
+                 reference    ours   ratio  | reference  --compile  ratio | asked, both
+    mlc             6.75 U  3.17 U    2.13  |    6.29 U     2.51 U   2.51 | 2.0, 2.5
+    mw-net          6.14 U  3.66 U    1.68  |    6.03 U     2.96 U   2.04 | 1.6, 2.0
+    clid            6.90 U  3.59 U    1.92  |    6.64 U     2.99 U   2.22 | 1.6, 2.0
+    ebomlc          3.66 U  2.41 U    1.52  |    3.14 U     2.22 U   1.41 | 1.3
+    mlc pruned      4.61 U  3.17 U    1.46  |    4.42 U     2.51 U   1.76
+    mw-net pruned   5.13 U  3.66 U    1.40  |    5.91 U     2.96 U   2.00
+    clid pruned     5.95 U  3.59 U    1.66  |    5.64 U     2.99 U   1.89
 
-EBOMLC takes 2.8 times less than MLC's reference (asked: 2). CLID costs 4.1 plain steps where every
-step is a meta step, 1.6 with every fifth, as `purify` has it (asked: 4; its paper has 10). Short of
-what was asked: mw-net by a twentieth, and all that is compiled: the compiler finds little to gain
-in the tangent on this machine.
+EBOMLC takes 2.8 times less than MLC's reference (asked: 2). CLID costs 3.6 plain steps where every
+step is a meta step (3.0 compiled), 1.6 with every fifth, as `purify` has it (asked: 4; its paper
+has 10). The machine's timings swing: four runs that day, two of them beside other work, gave mlc
+1.99 to 2.15, mw-net 1.68 to 1.94 and clid 1.76 to 1.97; a run with `--compile` beside other work
+2.53, 1.76 and 1.83. The tangent by itself took 230 to 270 ms, with the forward pass's outputs 170
+to 190, compiled with them 143.
 """
 
 from __future__ import annotations
