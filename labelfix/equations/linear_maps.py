@@ -20,7 +20,26 @@ from torch.overrides import TorchFunctionMode
 LINEAR_MAPS = {F.linear, F.conv1d, F.conv2d, F.conv3d}  # of (x, weight, bias, settings)
 
 
-class Remembering(TorchFunctionMode):
+class _OnLinearMaps(TorchFunctionMode):
+    """A context in which :meth:`linear_map` stands in for each of them."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        kwargs = kwargs or {}
+        return self.linear_map(func, args, kwargs) if func in LINEAR_MAPS else func(*args, **kwargs)
+
+    def linear_map(
+        self, func: Callable[..., Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor:
+        raise NotImplementedError
+
+
+class Remembering(_OnLinearMaps):
     """A context that keeps what linear maps give, in order.
 
     Attributes:
@@ -31,20 +50,15 @@ class Remembering(TorchFunctionMode):
         super().__init__()
         self.outputs: list[Tensor] = []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        found = func(*args, **(kwargs or {}))
-        if func in LINEAR_MAPS:
-            self.outputs.append(found.detach())
+    def linear_map(
+        self, func: Callable[..., Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor:
+        found = func(*args, **kwargs)
+        self.outputs.append(found.detach())
         return found
 
 
-class Recalling(TorchFunctionMode):
+class Recalling(_OnLinearMaps):
     """A context in which linear maps of dual tensors take their values from a forward pass.
 
     Args:
@@ -58,16 +72,9 @@ class Recalling(TorchFunctionMode):
         super().__init__()
         self.outputs = iter(outputs)
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        kwargs = kwargs or {}
-        if func not in LINEAR_MAPS:
-            return func(*args, **kwargs)
+    def linear_map(
+        self, func: Callable[..., Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor:
         value = next(self.outputs, None)
         if len(args) < 3:  # named arguments: rare, so plainly
             return func(*args, **kwargs)
