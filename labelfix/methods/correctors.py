@@ -17,6 +17,7 @@ from labelfix.equations.ridge import least_gcv, ridge_solve, ridge_spectrum
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.design import BLOCK_ROWS, Design
 from labelfix.methods.fold_sums import add_by_fold
+from labelfix.methods.thin import logits_of, moments_of
 
 MOMENTUM = 0.7  # of the classifier's Nesterov steps
 RIDGES = tuple(
@@ -145,7 +146,7 @@ class DMLP:
         moments_MKD = torch.zeros(self.models, self.classes, columns, device=self.design.device)
         for rows, block_BD in self.design.blocks():
             training_MB = self._lower(rows)
-            moments_MKD += self._thin(
+            moments_MKD += moments_of(
                 eq.soft_targets(self.labels_MKN[..., rows], self.scale) * training_MB[:, None],
                 block_BD,
             )
@@ -177,12 +178,6 @@ class DMLP:
         """Training rows of the lower problem: of a visible fold, and not a checked row of Eq. 6."""
         return self._outside(self.fold_N[rows]) * (self.checked_N[rows] < 0)
 
-    def _thin(self, left_MKB: Tensor, block_BD: Tensor) -> Tensor:
-        return (left_MKB.flatten(0, 1) @ block_BD).unflatten(0, left_MKB.shape[:2])
-
-    def _forward(self, weights_MKD: Tensor, block_BD: Tensor) -> Tensor:
-        return (weights_MKD.flatten(0, 1) @ block_BD.T).unflatten(0, weights_MKD.shape[:2])
-
     def _solve(self, moments_MKD: Tensor) -> Tensor:
         return ridge_solve(moments_MKD, *self.spectrum, self.ridge_M)
 
@@ -190,7 +185,7 @@ class DMLP:
         """B of :func:`eq.ipc_gradient`, at unit RMS over the training rows, ``(F, K, D)``."""
         with torch.enable_grad():
             weights_MKD = self._solve(self.label_moments_MKD)
-            estimate_MKV = self._forward(weights_MKD, self.clean_VD).requires_grad_()
+            estimate_MKV = logits_of(weights_MKD, self.clean_VD).requires_grad_()
             loss = eq.validation_loss(
                 estimate_MKV,
                 self.clean_KV,
@@ -200,7 +195,7 @@ class DMLP:
                 prior_weight=self.config.prior_weight,
             )
             (gradient_MKV,) = torch.autograd.grad(loss, estimate_MKV)
-        upper_MKD = self._solve(self._thin(gradient_MKV, self.clean_VD))
+        upper_MKD = self._solve(moments_of(gradient_MKV, self.clean_VD))
         rms_M = eq.direction_rms(upper_MKD, *self.spectrum, self.rows_M.clamp_min(1))
         return upper_MKD / rms_M.clamp_min(1e-12)[:, None, None]
 
@@ -217,13 +212,13 @@ class DMLP:
         class_sum_MK = torch.zeros_like(self.prior_MK)
         for rows, block_BD in self.design.blocks():
             targets_MKB = self._targets(rows, block_BD, upper_MKD)
-            probabilities_MKB = self._forward(ahead_MKD, block_BD).softmax(1)
+            probabilities_MKB = logits_of(ahead_MKD, block_BD).softmax(1)
             learns_MB = self._outside(self.fold_N[rows]) * self.labelled_N[rows]
             gradient_MKB = self._classifier_gradient(
                 probabilities_MKB, targets_MKB, learns_MB, regularised=correct
             )
-            slope_MKD += self._thin(gradient_MKB, block_BD)
-            label_moments_MKD += self._thin(targets_MKB * self._lower(rows)[:, None], block_BD)
+            slope_MKD += moments_of(gradient_MKB, block_BD)
+            label_moments_MKD += moments_of(targets_MKB * self._lower(rows)[:, None], block_BD)
             class_sum_MK += (probabilities_MKB * learns_MB[:, None]).sum(-1)
             if write_back:
                 self._write_back(rows, probabilities_MKB)
@@ -306,7 +301,7 @@ class DMLP:
         """Keep the classifier as it is now, with its out-of-fold logits for the checked rows."""
         logits_VK = None
         if self.models == self.folds:
-            logits_MKV = self._forward(self.classifier_MKD, self.clean_VD)
+            logits_MKV = logits_of(self.classifier_MKD, self.clean_VD)
             held_out = torch.arange(len(self.clean_fold_V), device=self.clean_fold_V.device)
             logits_VK = logits_MKV[self.clean_fold_V, :, held_out]
         self.snapshots.append(
@@ -334,7 +329,7 @@ class DMLP:
         )
         logs_NK = np.empty((self.design.shape[0], self.classes), dtype=np.float32)
         for rows, block_BD in self.design.blocks():
-            logits_MKB = self._forward(weights_MKD, block_BD)
+            logits_MKB = logits_of(weights_MKD, block_BD)
             own_BK = logits_MKB[self.fold_N[rows], :, torch.arange(len(block_BD))]
             logs_NK[rows] = own_BK.log_softmax(1).cpu().numpy()
         history = [self._describe(s, losses_SV[i]) for i, s in enumerate(self.snapshots)]

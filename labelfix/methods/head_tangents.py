@@ -1,6 +1,6 @@
 """Linear heads on frozen features, one a fold, and the tangent of what they say of other rows.
 
-For logits ``x W`` and a direction d, the tangent of a row's log-probabilities is ``x d`` less its
+For logits ``W x`` and a direction d, the tangent of a row's log-probabilities is ``d x`` less its
 mean under p: HRP's one Jacobian-vector product, in closed form.
 
 Shape suffixes: B rows of a block, N rows, K classes, D columns of the design, F folds.
@@ -18,6 +18,7 @@ from torch import Tensor
 from labelfix.equations import hrp
 from labelfix.methods.design import Design
 from labelfix.methods.fold_sums import add_by_fold, outside
+from labelfix.methods.thin import logits_of, moments_of
 
 Targets = Callable[[slice, Tensor], Tensor]  # rows and p_FBK to the upper loss's soft targets
 
@@ -62,42 +63,41 @@ class Heads:
         device = self.design.device
         labels = [torch.from_numpy(codes.astype(np.int64)).to(device) for codes in (given, own)]
         sums_3N = torch.zeros(3, len(given), device=device)
-        weights_FDK = torch.zeros(
-            self.folds, self.design.shape[1], self.classes, device=device
-        )  # a head without an opinion
+        shape = self.folds, self.classes, self.design.shape[1]
+        weights_FKD = torch.zeros(shape, device=device)  # heads without an opinion
         for _ in range(passes):
-            direction_FDK = self._direction(weights_FDK, targets)
+            direction_FKD = self._direction(weights_FKD, targets)
             for rows, block_BD in self.design.blocks():
-                tangent_BK, p_BK = self._tangent(rows, block_BD, weights_FDK, direction_FDK)
+                tangent_BK, p_BK = self._tangent(rows, block_BD, weights_FKD, direction_FKD)
                 for sum_N, codes_N in zip(sums_3N, labels, strict=False):
                     label_BK = torch.nn.functional.one_hot(codes_N[rows].clamp_min(0), self.classes)
                     sum_N[rows] += hrp.ranking_score(tangent_BK, p_BK, label_BK.to(p_BK))
                 sums_3N[2, rows] += tangent_BK.norm(dim=1)
-            weights_FDK = weights_FDK - 4 * direction_FDK  # 4 bounds 1 / (p (1 - p)) from below
+            weights_FKD = weights_FKD - 4 * direction_FKD  # 4 bounds 1 / (p (1 - p)) from below
         label_N, pseudo_N, length_N = sums_3N.cpu().numpy() / passes
         return label_N, pseudo_N, length_N
 
-    def _direction(self, weights_FDK: Tensor, targets: Targets) -> Tensor:
+    def _direction(self, weights_FKD: Tensor, targets: Targets) -> Tensor:
         """The upper loss's gradient in each fold, over the rows outside it, in the ridge metric."""
-        gradient_FDK = torch.zeros_like(weights_FDK)
+        gradient_FKD = torch.zeros_like(weights_FKD)
+        folds_F = torch.arange(self.folds, device=weights_FKD.device)
         for rows, block_BD in self.design.blocks():
-            p_FBK = (block_BD @ weights_FDK).softmax(-1)
-            outside_FB = (
-                self.fold_N[rows] != torch.arange(self.folds, device=block_BD.device)[:, None]
-            )
+            p_FBK = logits_of(weights_FKD, block_BD).softmax(1).mT
+            outside_FB = self.fold_N[rows] != folds_F[:, None]
             slope_FBK = (p_FBK - targets(rows, p_FBK)) * outside_FB[..., None]
-            gradient_FDK += block_BD.T @ slope_FBK
-        return torch.cholesky_solve(gradient_FDK / self.rows_F[:, None, None], self.factor_FDD)
+            gradient_FKD += moments_of(slope_FBK.mT, block_BD)
+        mean_FKD = gradient_FKD / self.rows_F[:, None, None]
+        return torch.cholesky_solve(mean_FKD.mT, self.factor_FDD).mT
 
     def _tangent(
-        self, rows: slice, block_BD: Tensor, weights_FDK: Tensor, direction_FDK: Tensor
+        self, rows: slice, block_BD: Tensor, weights_FKD: Tensor, direction_FKD: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Tangent of each row's log-probabilities under its own fold's head; and p."""
-        both_FDK = torch.cat([weights_FDK, direction_FDK], dim=-1)
+        both_FKD = torch.cat([weights_FKD, direction_FKD], dim=1)
         logits_BK = block_BD.new_empty(len(block_BD), 2 * self.classes)
         for fold in range(self.folds):
             mine_B = self.fold_N[rows] == fold
-            logits_BK[mine_B] = block_BD[mine_B] @ both_FDK[fold]
+            logits_BK[mine_B] = block_BD[mine_B] @ both_FKD[fold].mT
         z_BK, dz_BK = logits_BK.split(self.classes, dim=1)
         p_BK = z_BK.softmax(1)
         return dz_BK - (p_BK * dz_BK).sum(1, keepdim=True), p_BK
