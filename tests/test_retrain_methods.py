@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture
 from labelfix.equations import dividemix as eq
 from labelfix.errors import InputError
 from labelfix.methods import dividemix, hrp, noise_split
+from labelfix.methods.checked_accuracy import CheckedAccuracy
 from labelfix.methods.classifiers import (
     Ensemble,
     FeatureClassifier,
@@ -446,6 +447,48 @@ def test_gates_at_their_lower_bound_are_mended_said_and_do_not_stop_learning():
     assert accuracy(found.net, blobs) > 0.85
     measured = retrain("hrp", task, settings_of("hrp", ()), loop=loop(12))
     assert not hrp.remarks(measured.history)  # a few measurements, and they have risen
+
+
+def closed(guard, right, wrong):
+    """The guard after an epoch in which so many of its checked rows were told right and wrong."""
+    rows = torch.arange(right + wrong)
+    guard.count(rows, torch.where(rows < right, 0, 1))
+    guard.close_epoch(make_fabric("cpu", 1, 1, "32-true"))
+    return bool(guard.fell)
+
+
+def test_a_fall_is_two_standard_errors_below_the_best_epoch_and_stays():
+    guard = CheckedAccuracy(np.zeros(200, np.int32), nets=1)
+    assert not closed(guard, 100, 100)
+    assert not closed(guard, 160, 40)
+    # the standard error of a difference is (0.8 * 0.2 / 200 + 0.72 * 0.28 / 200) ** 0.5 = 0.0425
+    assert not closed(guard, 144, 56)
+    assert closed(guard, 142, 58)
+    assert closed(guard, 190, 10)
+
+
+def test_two_nets_are_no_more_rows_and_unchecked_rows_tell_nothing():
+    guard = CheckedAccuracy(np.zeros(200, np.int32), nets=2)
+    closed(guard, 160, 40)
+    assert not closed(guard, 142, 58)
+    guard = CheckedAccuracy(np.full(200, -1, np.int32), nets=1)
+    assert not closed(guard, 160, 40)
+    assert not closed(guard, 0, 200)
+
+
+def test_predictions_that_got_worse_on_checked_rows_replace_no_labels():
+    blobs = make_blobs(rows=60)
+    method = built("hrp", blobs, sure=0.0)
+    rows, generator = torch.arange(60), torch.Generator().manual_seed(0)
+    x_BD = method.data.source.test_batch(rows)
+    method.clock.start_epoch(2)
+    method.checked.fell.fill_(1)
+    told = method._advise(0, rows, x_BD, False, generator)
+    assert torch.equal(told.targets_BK, torch.eye(3)[torch.from_numpy(blobs.given).long()])
+    reports = [
+        EpochReport(epoch=e, epochs=4, metrics={"fell": float(e > 2)}, seconds=0) for e in range(5)
+    ]
+    assert "after epoch 2 of 4 predictions replaced no more labels" in hrp.remarks(reports)[0]
 
 
 def test_hrp_says_that_gates_sank():

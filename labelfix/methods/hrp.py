@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from labelfix.equations import hrp_losses as eq
 from labelfix.equations.mixup import mix, sample_beta
+from labelfix.methods.checked_accuracy import CheckedAccuracy
 from labelfix.methods.classifiers import evaluating
 from labelfix.methods.reliability import ReliabilityMemory, UpperLoss, measured
 from labelfix.methods.retrain_task import Clock, Task
@@ -113,6 +114,8 @@ class HRP:
     (:func:`labelfix.equations.hrp_losses.mended_gate`). Without a checked row the upper loss is
     CLID. Predictions replace labels only after the ramp, when the nets have learned something, and
     only labels that do not say themselves how sure they are: a posterior has heard a classifier.
+    They never do so again once they have got worse on the checked rows: nets that began to learn
+    noise by heart are sure of it, and would hand it on.
     """
 
     manual_update = False
@@ -124,12 +127,14 @@ class HRP:
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
         self.plain, self.clock = [self.modules[name] for name in NETS], Clock(task.epochs)
         self.memory = ReliabilityMemory(task, config.memory)
-        self.modules |= {"clock": self.clock, "memory": self.memory}
+        self.checked = CheckedAccuracy(task.targets.right, nets=2).to(fabric.device)
+        self.modules |= {"clock": self.clock, "memory": self.memory, "checked": self.checked}
         self.upper = UpperLoss(fabric, task, task.batch_size // 2)
         self.refines = task.targets.one_hot
 
     def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
         self.clock.start_epoch(epoch)
+        self.checked.close_epoch(self.fabric)
         return self.task.usable
 
     def evaluate(self, epoch: int) -> dict[str, float]:
@@ -149,6 +154,7 @@ class HRP:
             "loss": loss,
             "reliability": total_B.mean(),
             "starved": eq.is_starved(total_B, self.config.low).float(),
+            "fell": self.checked.fell,
             "sure": (advice[0].sure_B.float().mean() + advice[1].sure_B.float().mean()) / 2,
         }
 
@@ -166,7 +172,9 @@ class HRP:
         own_BK = F.one_hot(own_B, p_BK.shape[1]).to(p_BK)
         alpha_B, beta_B = self.memory.label_2N[net, here], self.memory.pseudo_2N[net, here]
         known_BK = torch.where((weight_B > 0)[:, None], labels_BK, p_BK)
-        replaced_B = sure_B & (self.refines and self.clock.ramp(0, self.config.ramp) >= 1)
+        self.checked.count(here, own_B)
+        replaces = self.refines and self.clock.ramp(0, self.config.ramp) >= 1
+        replaced_B = sure_B & replaces & (self.checked.fell == 0)
         targets_BK = torch.where(replaced_B[:, None], own_BK, known_BK)
         if self.config.reliabilities == "coupled":
             share_B1 = (alpha_B / (alpha_B + beta_B + eq.TINY))[:, None]
@@ -238,10 +246,19 @@ class HRP:
 
 def remarks(history: list[EpochReport]) -> list[str]:
     """What a person should know of the gates."""
-    starved = sum(report.metrics.get("starved", 0) > 0.5 for report in history)
-    if not starved:
-        return []
-    return [
-        f"hrp: in {starved} of {len(history) - 1} epochs most reliabilities sank to their lower "
-        "bound (noise too strong for the clean loss to see); the gates were scaled to mean 1"
-    ]
+    epochs = len(history) - 1
+    starved, fell = (
+        sum(report.metrics.get(name, 0) > 0.5 for report in history) for name in ("starved", "fell")
+    )
+    found = []
+    if starved:
+        found.append(
+            f"hrp: in {starved} of {epochs} epochs most reliabilities sank to their lower bound "
+            "(noise too strong for the clean loss to see); the gates were scaled to mean 1"
+        )
+    if fell:
+        found.append(
+            f"hrp: after epoch {epochs - fell} of {epochs} predictions replaced no more labels: "
+            "they had got worse on the checked rows"
+        )
+    return found
