@@ -18,6 +18,7 @@ from labelfix.equations.intervals import wilson_interval
 from labelfix.errors import InputError
 from labelfix.material import Material
 from labelfix.methods.classifiers import predict_logits
+from labelfix.methods.collapse import collapse_of
 from labelfix.methods.devices import is_first_node, pick_device
 from labelfix.methods.mirroring import NOT_MIRRORED
 from labelfix.methods.recipes import (
@@ -135,7 +136,11 @@ def train_and_test(
     trained = _train(task, loop, config, checkpoint, report)
     device, seen = pick_device(config.device), material.test or material.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
-    remarks = [*_unmirrored(task), *config.recipe.remarks(trained.history), *_collapse(logits)]
+    remarks = [
+        *_unmirrored(task),
+        *config.recipe.remarks(trained.history),
+        *_collapse(logits, seen.labels),
+    ]
     for line in remarks:
         report.say(line)
     metrics = {
@@ -281,11 +286,12 @@ def _checkpoint(out: Path, material: Material, task: Task, config: RetrainConfig
     return own
 
 
-def _collapse(logits: torch.Tensor) -> list[str]:
-    classes = len(logits.argmax(1).unique())
-    if classes > 1 or len(logits) < 2 * logits.shape[1]:
+def _collapse(logits: torch.Tensor, labels: NDArray[np.int32]) -> list[str]:
+    """What to say of predictions of enough rows to tell that few of the classes were learned."""
+    if len(logits) < 2 * logits.shape[1]:
         return []
-    return [f"every row is predicted as one of the {logits.shape[1]} classes: nothing was learned"]
+    remark = collapse_of(logits.numpy(), labels)
+    return [remark] if remark else []
 
 
 def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> dict[str, Any]:

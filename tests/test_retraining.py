@@ -119,6 +119,15 @@ def test_files_of_one_training(features_run, tmp_path):
     ).read_bytes()
 
 
+def test_collapsed_predictions_are_said(features_run, tmp_path, monkeypatch):
+    _, run = features_run
+    one_sided = torch.tensor([5.0, 0.0, 0.0]).expand(200, 3).clone()
+    monkeypatch.setattr(retraining, "predict_logits", lambda net, source: one_sided)
+    metrics = retraining.run(gather(run, tmp_path), tmp_path / "out", config(epochs=1))
+    (remark,) = metrics["remarks"]
+    assert remark.startswith("predictions collapsed onto 1 of 3 classes")
+
+
 def test_without_a_test_table_the_training_rows_are_predicted(features_run, tmp_path):
     _, run = features_run
     metrics = retraining.run(gather(run, tmp_path), tmp_path / "out", config(epochs=1))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 def collapse_of(log_probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> str | None:
     """What to say of predictions that cannot be used; None where they can.
 
-    Those that are not finite, or that name fewer than half of the classes, or one.
+    Those that are not finite, or that name fewer than half of the classes, or one where there are
+    several.
 
     Args:
         log_probabilities: ``(N, K)``.
@@ -19,7 +20,7 @@ def collapse_of(log_probabilities: NDArray[np.floating], labels: NDArray[np.int3
         return "predictions are no longer finite; the features may lie far apart in scale"
     predicted = len(np.unique(log_probabilities.argmax(1)))
     there = len(np.unique(labels[labels >= 0]))
-    if predicted >= max(2, there / 2):
+    if predicted >= max(min(2, there), there / 2):
         return None
     return (
         f"predictions collapsed onto {predicted} of {there} classes; the features may not carry "
