@@ -46,8 +46,8 @@ class HeadConfig:
     noise: float = 0.6
     forward_share: float = 0.5
     lr: float = 2e-3
-    epochs: int = 6
-    steps: tuple[int, int] = (600, 1200)
+    epochs: int = 12
+    steps: tuple[int, int] = (600, 2400)
     batch_size: int = 256
 
 
