@@ -10,7 +10,17 @@ side runs in a process of its own, one after the other, so that its peak memory 
 are those of the calls alone, without imports and data. cleanlab is `find_label_issues` on
 scikit-learn's out-of-fold probabilities, flagged rows replaced by the classifier's class.
 
-Measured: not yet.
+Measured, one thread of a 2-core AMD EPYC with another process to run:
+
+       200000 rows  dmlp         142.3 s  right 73.98%  peak  1.94 GiB
+       200000 rows  auto         360.1 s  right 76.58%  peak  2.36 GiB
+       200000 rows  cleanlab      32.9 s  right 61.22%  peak  2.30 GiB
+
+So purify is slower than this rival, by 4.3 and 10.9 times, and puts right what it does not (auto
+before its net learned for two more epochs of these rows). On 50,000 rows of CIFAR-10's features it
+is 3 and 15 times slower: scikit-learn fits a logistic regression in 1.6 CPU seconds there. In a
+profile of dmlp on 50,000 of the rows made here, neighbours took 43 % of the time, the passes of all
+folds 26 %, the scores 8 %.
 """
 
 from __future__ import annotations
