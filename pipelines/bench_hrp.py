@@ -10,9 +10,9 @@ is of resident memory above what the process held before its first step, in a pr
 
 The paper states 1.3 times the time and under 1.1 times the memory; both are the goals here.
 
-Measured in 1.5 minutes on one core of an AMD EPYC that other work kept busy (CPU seconds count):
-601 ms a step, with reliabilities 681 ms: 1.13 times; measured at every step 677 ms. Peak 127 and
-137 MB: 1.08 times.
+Measured in 1.5 minutes on one core of an AMD EPYC (CPU seconds count): 479 ms a step, with
+reliabilities 572 ms: 1.20 times (1.13 on a day when the core was slower); measured at every step
+647 ms: 1.35 times. Peak 126 and 135 MB: 1.07 times.
 """
 
 from __future__ import annotations
