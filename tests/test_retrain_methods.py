@@ -449,11 +449,11 @@ def test_gates_at_their_lower_bound_are_mended_said_and_do_not_stop_learning():
     assert not hrp.remarks(measured.history)  # a few measurements, and they have risen
 
 
-def closed(guard, right, wrong):
+def closed(guard, right, wrong, **watched):
     """The guard after an epoch in which so many of its checked rows were told right and wrong."""
     rows = torch.arange(right + wrong)
     guard.count(rows, torch.where(rows < right, 0, 1))
-    guard.close_epoch(make_fabric("cpu", 1, 1, "32-true"))
+    guard.close_epoch(make_fabric("cpu", 1, 1, "32-true"), **watched)
     return bool(guard.fell)
 
 
@@ -465,6 +465,29 @@ def test_a_fall_is_two_standard_errors_below_the_best_epoch_and_stays():
     assert not closed(guard, 144, 56)
     assert closed(guard, 142, 58)
     assert closed(guard, 190, 10)
+
+
+def test_only_epochs_in_which_nets_teach_themselves_can_fall():
+    guard = CheckedAccuracy(np.zeros(200, np.int32), nets=1)
+    assert not closed(guard, 160, 40, watched=False)
+    assert not closed(guard, 100, 100, watched=False)
+    assert closed(guard, 142, 58)  # the best epoch counts all the same
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_hrp_watches_only_while_it_relabels(soft):
+    blobs = make_blobs(rows=60, checked=60)
+    labels_NK = np.eye(3, dtype=np.float32)[blobs.given]
+    task = task_on(blobs, soft_labels=0.9 * labels_NK + np.float32(0.1 / 3) if soft else labels_NK)
+    method = hrp.HRP(make_fabric("cpu", 1, 1, "32-true"), task, hrp.HRPConfig())
+    right_N, generator = torch.from_numpy(task.targets.right).long(), torch.Generator()
+    fell = []
+    for epoch, told in enumerate((right_N, (right_N + 1) % 3, (right_N + 1) % 3)):
+        method.clock.start_epoch(epoch)  # of 3: the ramp is over in the second
+        method.checked.count(torch.arange(60), told)
+        method.epoch_rows(epoch + 1, generator)
+        fell.append(bool(method.checked.fell))
+    assert fell == [False, not soft, not soft]
 
 
 def test_two_nets_are_no_more_rows_and_unchecked_rows_tell_nothing():

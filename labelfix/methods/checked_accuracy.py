@@ -44,14 +44,19 @@ class CheckedAccuracy(nn.Module):
         hits, seen = (right_B == predicted).sum(), (right_B >= 0).sum()
         self.counts_2 += torch.stack([hits, seen])
 
-    def close_epoch(self, fabric: Fabric) -> None:
-        """Compares the epoch's share with the best one before it, in all processes alike."""
+    def close_epoch(self, fabric: Fabric, *, watched: bool = True) -> None:
+        """Compares the epoch's share with the best one before it, in all processes alike.
+
+        Args:
+            watched: whether the nets taught themselves in that epoch; what falls in another epoch
+                is no fault of theirs.
+        """
         total_2 = fabric.all_reduce(self.counts_2, reduce_op="sum")
         assert isinstance(total_2, Tensor)
         hits, seen = total_2.unbind()
         share, rows = hits / seen.clamp_min(1), (seen / self.nets).clamp_min(1)
         spread = (share * (1 - share) + self.best * (1 - self.best)) / rows
-        fallen = (seen > 0) & (self.best - share > ERRORS * spread.sqrt())
+        fallen = watched & (seen > 0) & (self.best - share > ERRORS * spread.sqrt())
         self.fell.copy_(self.fell.maximum(fallen.to(self.fell)))
         self.best.copy_(self.best.maximum(share))
         self.counts_2.zero_()

@@ -133,8 +133,8 @@ class HRP:
         self.refines = task.targets.one_hot
 
     def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+        self.checked.close_epoch(self.fabric, watched=self._relabels())  # the epoch that is over
         self.clock.start_epoch(epoch)
-        self.checked.close_epoch(self.fabric)
         return self.task.usable
 
     def evaluate(self, epoch: int) -> dict[str, float]:
@@ -173,8 +173,7 @@ class HRP:
         alpha_B, beta_B = self.memory.label_2N[net, here], self.memory.pseudo_2N[net, here]
         known_BK = torch.where((weight_B > 0)[:, None], labels_BK, p_BK)
         self.checked.count(here, own_B)
-        replaces = self.refines and self.clock.ramp(0, self.config.ramp) >= 1
-        replaced_B = sure_B & replaces & (self.checked.fell == 0)
+        replaced_B = sure_B & self._relabels() & (self.checked.fell == 0)
         targets_BK = torch.where(replaced_B[:, None], own_BK, known_BK)
         if self.config.reliabilities == "coupled":
             share_B1 = (alpha_B / (alpha_B + beta_B + eq.TINY))[:, None]
@@ -187,6 +186,10 @@ class HRP:
             targets_BK=targets_BK, own_B=own_B, sure_B=sure_B, total_B=total_B,
             pseudo_B=beta_B if self.config.reliabilities == "disentangled" else total_B,
         )  # fmt: skip
+
+    def _relabels(self) -> bool:
+        """Whether sure predictions may replace labels in the epoch under way."""
+        return self.refines and self.clock.ramp(0, self.config.ramp) >= 1
 
     def _probabilities(
         self, net: int, here: Tensor, weak_B: Tensor, labels_BK: Tensor, asked: bool,
@@ -245,7 +248,7 @@ class HRP:
 
 
 def remarks(history: list[EpochReport]) -> list[str]:
-    """What a person should know of the gates."""
+    """What a person should know of the gates, and of labels that were replaced no more."""
     epochs = len(history) - 1
     starved, fell = (
         sum(report.metrics.get(name, 0) > 0.5 for report in history) for name in ("starved", "fell")
