@@ -152,7 +152,7 @@ def run_bilevel(
     loop = replace(config.loop, seed=config.seed, epochs=epochs)
     with report.task(f"purify ({method}, {epochs} epochs a fold)") as advance:
         found = cross_fit(task, plan, loop, scratch=scratch, on_epoch=partial(_tell, advance))
-    for line in found.account["alarms"]:
+    for line in (*task.source.remarks, *found.account["alarms"]):
         report.say(f"{method}: {line}")
     log_probabilities, account = {method: found.log_probabilities}, {method: found.account}
     if found.corrected is not None:

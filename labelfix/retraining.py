@@ -20,7 +20,6 @@ from labelfix.material import Material
 from labelfix.methods.classifiers import predict_logits
 from labelfix.methods.collapse import collapse_of
 from labelfix.methods.devices import is_first_node, pick_device
-from labelfix.methods.mirroring import NOT_MIRRORED
 from labelfix.methods.recipes import (
     RECIPES,
     Recipe,
@@ -31,7 +30,6 @@ from labelfix.methods.recipes import (
     settings_of,
 )
 from labelfix.methods.retrain_task import Targets, Task
-from labelfix.methods.sources import ImageSource
 from labelfix.methods.training import EpochReport, LoopConfig
 from labelfix.model import card_of, save_model
 from labelfix.progress import SILENT, Reporter
@@ -137,7 +135,7 @@ def train_and_test(
     device, seen = pick_device(config.device), material.test or material.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
     remarks = [
-        *_unmirrored(task),
+        *task.source.remarks,
         *config.recipe.remarks(trained.history),
         *_collapse(logits, seen.labels),
     ]
@@ -197,13 +195,6 @@ def _train(
             config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
             on_epoch=tell,
         )  # fmt: skip
-
-
-def _unmirrored(task: Task) -> list[str]:
-    """Says where images were trained on as they stand."""
-    if not isinstance(task.source, ImageSource) or task.source.flip:
-        return []
-    return [NOT_MIRRORED]
 
 
 def _write(

@@ -356,11 +356,17 @@ def test_a_bilevel_method_from_files_to_files(feature_files, tmp_path, few_steps
     assert again.tasks == []
 
 
-def test_a_bilevel_method_trains_on_the_images_themselves(image_files, tmp_path, few_steps):
+def test_a_bilevel_method_trains_on_the_images_themselves(
+    image_files, tmp_path, few_steps, monkeypatch
+):
+    from labelfix import prediction
+
+    monkeypatch.setattr(prediction, "may_mirror", lambda *of: False)
     folder, listener = image_files(), Listener()
     settings = {"method": "emlc", "learn_from": "images", "pretrain": "none"}
     summary = purify_images(folder, tmp_path / "run", listener, **settings)
     assert "purify (emlc, 2 epochs a fold)" in listener.tasks
+    assert any(line.startswith("emlc: images are not mirrored") for line in listener.lines)
     assert len(contract.read(tmp_path / "run")) == 60
     assert {"emlc", "emlc-teacher"} == set(summary["witness"]["learning"])
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from labelfix.methods.augment import ViewConfig, simclr_view, supervised_view, to_unit
+from labelfix.methods.mirroring import NOT_MIRRORED
 from labelfix.methods.resident import ImageStore
 
 _SOME = 2**16  # rows that the columns' scale is measured on
@@ -17,7 +18,13 @@ STRONG = ViewConfig(min_scale=0.5)
 
 
 class Source(Protocol):
-    """Rows to train on or to predict; picklable, so that worker processes can have it."""
+    """Rows to train on or to predict; picklable, so that worker processes can have it.
+
+    Attributes:
+        remarks: what people should know of the views.
+    """
+
+    remarks: tuple[str, ...]
 
     def __len__(self) -> int: ...
 
@@ -52,6 +59,7 @@ class ImageSource:
     def __init__(self, images: np.ndarray, *, mirrored: bool = True) -> None:
         self.store, self.flip = ImageStore(images), 0.5 if mirrored else 0.0
         self.strong = replace(STRONG, flip=self.flip)
+        self.remarks: tuple[str, ...] = () if mirrored else (NOT_MIRRORED,)
 
     def __len__(self) -> int:
         return len(self.store)
@@ -78,6 +86,7 @@ class FeatureSource:
     """
 
     weak_noise, strong_noise, strong_drop = 0.2, 0.5, 0.2
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, features: np.ndarray) -> None:
         self.features, self.device = features, torch.device("cpu")
