@@ -78,6 +78,7 @@ class Terminal:
 
     def evidence(self, summary: Mapping[str, Any]) -> None:
         """What purify did and how right it is."""
+        evidence = summary["evidence"]
         decisions = "  ".join(f"{name} {count}" for name, count in summary["decisions"].items())
         rate = summary["noise_rate"]
         noise = "unknown" if rate is None else f"{rate:.1%}"
@@ -90,8 +91,9 @@ class Terminal:
         if not summary["label_changes_allowed"]:
             self.result(
                 "No label was changed: on the checked rows, changes did more harm than good."
+                if evidence["audited"]
+                else "No label was changed: the method predicts the same class for every row."
             )
-        evidence = summary["evidence"]
         rows = [
             [title, _percent(evidence[name]), _interval(evidence[name])]
             for name, title in EVIDENCE.items()

@@ -14,6 +14,7 @@ from labelfix import contract, inputs
 from labelfix.artifacts import versions
 from labelfix.methods.evidence import Evidence
 from labelfix.methods.judge import Judgement
+from labelfix.methods.margins import NEVER
 from labelfix.methods.scores import Scores
 from labelfix.rows import Prediction, Rows
 from labelfix.run import Run
@@ -38,7 +39,8 @@ def summarise(
         "noise_rate_interval": noise_rate_interval(judgement.evidence),
         "transition_matrix": judgement.transition.tolist(),
         "decisions": {name: decisions.get(name, 0) for name in contract.DECISIONS},
-        "label_changes_allowed": judgement.gate_open,
+        "label_changes_allowed": judgement.least_margin < NEVER,
+        "least_margin_of_a_change": judgement.least_margin,
         "witness_weights": judgement.pool_weights,
         "witness": {
             "believed": judgement.witness,

@@ -1,7 +1,8 @@
 """From predictions to decisions, with honest evidence: which labels change, and how right that is.
 
 Every figure of the evidence comes from checked rows that the step which judged them never saw:
-predictions are out of fold, and pool, transition and the gate are fitted again without the fold.
+predictions are out of fold, and pool, transition and the least margin of a change are fitted again
+without the fold.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfix.methods.evidence import Evidence, measure, self_estimated
+from labelfix.methods.margins import NEVER, least_margin, margins
 from labelfix.methods.unaudited import estimate, self_estimate
 from labelfix.methods.witnesses import Candidate, Pool
 
@@ -28,7 +30,7 @@ class JudgeConfig:
 
     Attributes:
         min_precision: least posterior probability of a new label, in [0, 1]; 0 = it must only be
-            likelier than the given one.
+            likelier than the given one, by the margin that the checked rows ask for.
     """
 
     min_precision: float = 0.0
@@ -55,7 +57,8 @@ class Judgement:
         witness: the name of the prediction that was believed.
         witness_losses: log loss of each prediction's posterior on checked rows, cross-fitted.
         pool_weights: what prediction, transition and agreement count for.
-        gate_open: False when the checked rows showed that changing labels does harm.
+        least_margin: by how much a new label must be likelier than the given one, in [0, 1], see
+            :func:`labelfix.methods.margins.least_margin`; 1 = nothing may change.
         evidence: the measured figures.
     """
 
@@ -68,7 +71,7 @@ class Judgement:
     witness: str
     witness_losses: dict[str, float]
     pool_weights: list[float]
-    gate_open: bool
+    least_margin: float
     evidence: Evidence
 
 
@@ -101,24 +104,21 @@ def judge(
     losses = posterior_losses(candidates, given, checked, folds, rows_V)
     witness = min(losses, key=lambda name: losses[name])
     pool = candidates[witness].fit(given, checked, folds, rows_V)
-    audited = bool((given[rows_V] >= 0).any())
-    gate_open = True
-    if audited:
-        honest_q, honest_label = _cross_fitted(candidates, given, checked, folds, rows_V, config)
-        gate_open = _gain(honest_label, given[rows_V], checked[rows_V]) >= 0
-        if not gate_open:
-            honest_label = np.where(given[rows_V] >= 0, given[rows_V], honest_label)
+    known_V = given[rows_V], checked[rows_V]
+    honest_VK = _cross_fitted(candidates, given, checked, folds, rows_V)
+    margin = least_margin(honest_VK, *known_V)
     soft_NK = pool.judge(predictions[witness], given)
-    labels = _decide(soft_NK, given, config, gate_open)
+    labels = _decide(soft_NK, given, config, margin)
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
     labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
-    if audited:
-        evidence = measure(honest_q, honest_label, given[rows_V], checked[rows_V])
+    if (known_V[0] >= 0).any():
+        honest_V = _decide_by_fold(honest_VK, *known_V, folds[rows_V], config, margin)
+        evidence = measure(honest_VK, honest_V, *known_V)
     else:
         figures = self_estimate(pool, predictions[witness], soft_NK, labels, given)
         evidence = self_estimated(figures)
-    verdict = Verdict(witness=witness, losses=losses, pool=pool, gate_open=gate_open)
+    verdict = Verdict(witness=witness, losses=losses, pool=pool, least_margin=margin)
     return _judgement(soft_NK.astype(np.float32), labels, decisions, given, verdict, evidence)
 
 
@@ -129,22 +129,24 @@ def _judge_unaudited(
     (witness, logs), *_ = predictions.items()
     pool = estimate(logs, given)
     soft_NK = pool.judge(logs, given)
-    labels = _decide(soft_NK, given, config, True)
+    tells_rows_apart = len(np.unique(logs[0].argmax(1))) > 1
+    margin = 0.0 if tells_rows_apart else NEVER
+    labels = _decide(soft_NK, given, config, margin)
     decisions = _name(labels, soft_NK, given)
     soft = soft_NK.astype(np.float32)
     figures = self_estimate(pool, logs, soft, labels, given)
-    verdict = Verdict(witness=witness, losses={}, pool=pool, gate_open=True)
+    verdict = Verdict(witness=witness, losses={}, pool=pool, least_margin=margin)
     return _judgement(soft, labels, decisions, given, verdict, self_estimated(figures))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Which prediction was believed, by how much, and whether labels may change."""
+    """Which prediction was believed, by how much, and when labels may change."""
 
     witness: str
     losses: dict[str, float]
     pool: Pool
-    gate_open: bool
+    least_margin: float
 
 
 def _judgement(
@@ -165,7 +167,7 @@ def _judgement(
         witness=verdict.witness,
         witness_losses=verdict.losses,
         pool_weights=verdict.pool.weights.tolist(),
-        gate_open=verdict.gate_open,
+        least_margin=verdict.least_margin,
         evidence=evidence,
     )
 
@@ -228,12 +230,10 @@ def _cross_fitted(
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
     rows_V: NDArray[np.int64],
-    config: JudgeConfig,
-) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Posterior and label of each checked row, judged as if nobody had checked its fold."""
+) -> NDArray[np.float64]:
+    """The posterior of each checked row, ``(V, K)``, fitted as if nobody had checked its fold."""
     classes = len(next(iter(candidates.values())).spread)
     soft_VK = np.empty((len(rows_V), classes))
-    label_V = np.empty(len(rows_V), dtype=np.int32)
     for fold in np.unique(folds[rows_V]):
         own = folds[rows_V] == fold
         others, own_rows = rows_V[~own], rows_V[own]
@@ -241,21 +241,40 @@ def _cross_fitted(
         believed = candidates[min(losses, key=lambda name: losses[name])]
         pool = believed.fit(given, checked, folds, others)
         soft_VK[own] = believed.judge(pool, given, own_rows)
-        label_V[own] = _decide(soft_VK[own], given[own_rows], config, True)
-    return soft_VK, label_V
+    return soft_VK
+
+
+def _decide_by_fold(
+    soft_VK: NDArray[np.float64],
+    given: NDArray[np.int32],
+    right: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    config: JudgeConfig,
+    margin: float,
+) -> NDArray[np.int32]:
+    """What becomes of audited rows, each by the least margin that the other folds ask for.
+
+    Where all of them together let nothing change (``margin``), nothing does.
+    """
+    label_V = np.empty(len(given), dtype=np.int32)
+    for fold in np.unique(folds):
+        own = folds == fold
+        asked = NEVER
+        if margin < NEVER:
+            asked = least_margin(soft_VK[~own], given[~own], right[~own])
+        label_V[own] = _decide(soft_VK[own], given[own], config, asked)
+    return label_V
 
 
 def _decide(
     soft_NK: NDArray[np.float64],
     given: NDArray[np.int32],
     config: JudgeConfig,
-    gate_open: bool,
+    margin: float,
 ) -> NDArray[np.int32]:
     """The label to train on: the posterior's best where labels may change, else the given."""
-    best_N, odds_N = soft_NK.argmax(1), soft_NK.max(1)
-    better_N = odds_N > soft_NK[np.arange(len(given)), given]
-    may_N = better_N & (odds_N >= config.min_precision) & gate_open
-    return np.where((given < 0) | may_N, best_N, given).astype(np.int32)
+    may_N = (margins(soft_NK, given) > margin) & (soft_NK.max(1) >= config.min_precision)
+    return np.where((given < 0) | may_N, soft_NK.argmax(1), given).astype(np.int32)
 
 
 def _name(
@@ -265,9 +284,3 @@ def _name(
     doubted = soft_NK[np.arange(len(given)), given] < 0.5
     decisions = np.where(labels != given, CORRECT, np.where(doubted, REVIEW, KEEP))
     return np.where(given < 0, FILL, decisions).astype(np.int8)
-
-
-def _gain(label: NDArray[np.int32], given: NDArray[np.int32], right: NDArray[np.int32]) -> int:
-    """Labels mended less labels broken, over audited rows."""
-    had = given >= 0
-    return int((label == right)[had].sum() - (given == right)[had].sum())

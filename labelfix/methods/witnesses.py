@@ -102,11 +102,10 @@ class Candidate:
         alone_J = fit_pool(logs, np.full_like(given[rows], -1), *known).weights[: len(logs)]
         rate = None
         if len(self.given):
-            rate = eq.rate_of_errors(eq.pool(alone_J, self.sample), self.given, self.spread)
-            if not (given[rows] >= 0).any():
-                mixed_VK = eq.pool(alone_J, stacked(self.log_probabilities, rows))
-                hits = mixed_VK.argmax(1).numpy() == checked[rows]
-                rate = max(rate - _standard_error(hits), 0.5 / len(self.given))
+            told = eq.rate_of_errors(eq.pool(alone_J, self.sample), self.given, self.spread)
+            mixed_VK = eq.pool(alone_J, stacked(self.log_probabilities, rows))
+            hits = mixed_VK.argmax(1).numpy() == checked[rows]
+            rate = max(told - _error_of_rate(hits, mixed_VK.shape[1]), 0.5 / len(self.given))
         return fit_pool(logs, given[rows], *known, self.spread, rate)
 
     def judge(
@@ -116,10 +115,15 @@ class Candidate:
         return pool.judge([each[rows] for each in self.log_probabilities], given[rows])
 
 
-def _standard_error(hits: NDArray[np.bool_]) -> float:
-    """Of the share of misses: so much of what looks like noise may be the prediction's own."""
-    share = (float((~hits).sum()) + 0.5) / (len(hits) + 1)
-    return float(np.sqrt(share * (1 - share) / max(len(hits), 1)))
+def _error_of_rate(hits: NDArray[np.bool_], classes: int) -> float:
+    """One standard error of a noise rate that is told by how often a prediction meets the labels.
+
+    A share ``h`` of right predictions meets wrong labels by chance alone, in ``(1 - h) / (K - 1)``
+    of the rows: the closer the two, the more of what looks like noise may be the prediction's own.
+    """
+    share = (float(hits.sum()) + 0.5) / (len(hits) + 1)
+    error = np.sqrt(share * (1 - share) / max(len(hits), 1))
+    return float(error / max(share - (1 - share) / (classes - 1), 1e-9))
 
 
 def stacked(predictions: Sequence[NDArray[np.floating]], rows: NDArray[np.int64]) -> Tensor:
