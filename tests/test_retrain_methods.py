@@ -530,3 +530,12 @@ def test_two_processes(method):
     found = [retrain(method, task, settings_of(method, ()), loop=loop(2, devices=2)) for _ in "ab"]
     assert [r.metrics for r in found[0].history] == [r.metrics for r in found[1].history]
     assert accuracy(found[0].net, blobs) > 0.4
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1000.1, 1.7e9])
+def test_a_constant_column_says_nothing(constant):
+    features = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    features[:, 2] = constant
+    net = FeatureClassifier.on(features, 3)
+    assert (net.structure(torch.from_numpy(features))[:, 2] == 0).all()
+    assert net.structure(torch.from_numpy(features)).abs().max() < 10

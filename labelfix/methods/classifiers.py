@@ -14,6 +14,7 @@ from labelfix.methods import backbones
 from labelfix.methods.sources import Source
 
 _SOME = 2**16  # rows that features are standardised by
+ROUNDING = 1e-6  # of a float32 column's mean: what varies less is constant
 
 
 class ImageClassifier(nn.Module):
@@ -53,11 +54,13 @@ class FeatureClassifier(nn.Module):
 
     @classmethod
     def on(cls, features: np.ndarray, classes: int) -> FeatureClassifier:
-        """A net for features like these, ``(N, D)``, with their scale."""
+        """A net for features like these, ``(N, D)``, with their scale; constants drop out."""
         net = cls(features.shape[1], classes)
         some = torch.from_numpy(np.array(features[:_SOME], dtype=np.float32))
-        net.mean.copy_(some.mean(0))
-        net.std.copy_(some.std(0, correction=0).clamp_min(1e-6))
+        mean_D, std_D = some.mean(0), some.std(0, correction=0)
+        net.mean.copy_(mean_D)
+        # What rounding leaves of a constant is no signal; anything over infinity is 0.
+        net.std.copy_(std_D.where(std_D > ROUNDING * mean_D.abs(), torch.inf))
         return net
 
     def forward(self, features: Tensor, embeddings: bool = False) -> Tensor | tuple[Tensor, Tensor]:

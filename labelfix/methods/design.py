@@ -23,6 +23,7 @@ class Matrix(Protocol):
 
 BLOCK_ROWS = 8192
 SCALE_RANGE = 4.0
+ROUNDING = 1e-6  # of a column's own size: what varies less is constant
 RESIDENT_BYTES = 2**29  # above this, float16 features are widened a block at a time
 
 
@@ -55,7 +56,7 @@ class Design:
                 return features
             features = features.source
         mean, std = _moments(features)
-        varies = std > 1e-6 * std.amax().clamp_min(1e-30)
+        varies = std > ROUNDING * (mean.square() + std.square()).sqrt()
         scale = torch.where(varies, 1 / (std.clamp_min(1e-30) * features.shape[1] ** 0.5), 0.0)
         mean, scale = mean.float().to(device), scale.float().to(device)
         design = cls(source=features, mean=mean, scale=scale, device=device, resident=None)
