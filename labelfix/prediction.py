@@ -120,16 +120,24 @@ def without_collapsed(
 ) -> dict[str, NDArray[np.float32]]:
     """The predictions that can be used; one that collapsed is named and left out.
 
+    A teacher goes with its student, whose prediction the scores need: labels that were told the
+    given ones name all classes, whatever was learned.
+
     Raises:
         DegenerateLearningError: none is left.
     """
     collapsed = {name: collapse_of(logs_NK, known) for name, logs_NK in found.items()}
+    usable = {
+        name: logs_NK
+        for name, logs_NK in found.items()
+        if not (collapsed[name] or collapsed[name.removesuffix(TEACHER)])
+    }
     remarks = [f"{name}: {remark}" for name, remark in collapsed.items() if remark]
-    if len(remarks) == len(found):
+    if not usable:
         raise DegenerateLearningError(remarks[0])
     for remark in remarks:
         report.say(f"left out: {remark}")
-    return {name: logs_NK for name, logs_NK in found.items() if not collapsed[name]}
+    return usable
 
 
 def run_bilevel(
@@ -143,8 +151,9 @@ def run_bilevel(
     """A student and a teacher for each fold.
 
     The teacher's label has seen the row's given label, as the judge's posterior has; the pool that
-    weighs it then counts the given label for less. It is offered beside the student's prediction
-    where checked rows can tell which of the two serves better.
+    weighs it then counts the given label for less, and what all rows say of the noise rate (worth
+    ten rows) is too low. It is offered beside the student's prediction where checked rows can tell
+    which of the two serves better.
     """
     task = task_of(rows, fold, config)
     plan = plan_for(method, config.upper_loss, checked=bool((rows.checked >= 0).any()))

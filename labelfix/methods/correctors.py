@@ -135,7 +135,7 @@ class DMLP:
         self.clean_label_V = self.checked_N[torch.from_numpy(rows_V).to(device)]
         self.clean_KV = torch.nn.functional.one_hot(self.clean_label_V, self.classes).T.float()
         seen_MV = self._outside(self.clean_fold_V)
-        self.clean_share_MV = seen_MV / seen_MV.sum(1, keepdim=True)
+        self.clean_share_MV = seen_MV / seen_MV.sum(1, keepdim=True).clamp_min(1)
         counts_MK = seen_MV @ self.clean_KV.T + 1
         self.prior_MK = counts_MK / counts_MK.sum(1, keepdim=True)
 

@@ -150,7 +150,7 @@ def fit_head(
         ``(N, K)`` float32.
     """
     count, rows, classes = targets.soft_GNK.shape
-    batch = min(config.batch_size, max(16, rows // 8))
+    batch = min(config.batch_size, max(16, rows // 8), rows)
     steps = rows // batch
     least, most = config.steps
     epochs = max(2, -(-min(max(config.epochs * steps, least), most) // steps))
