@@ -127,6 +127,7 @@ def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
         rows=rows.key, given=digest(rows.given), checked=digest(rows.checked),
         method=run.config.method, upper_loss=run.config.upper_loss,
         learn_from=run.config.learn_from, seed=run.config.seed, device=run.config.device,
+        devices=run.config.devices, num_nodes=run.config.num_nodes, precision=run.config.precision,
     )  # fmt: skip
 
     def build(place: Path) -> None:

@@ -200,6 +200,12 @@ class DivideMix:
         targets_BK = torch.where(labelled_B[:, None], refined_BK, guessed_BK)
         return eq.sharpen(targets_BK, self.config.temperature)
 
+    def _all_have(self, labelled_V: Tensor) -> bool:
+        """Whether each process has a labelled row, as the weight net's step is one for all."""
+        least = self.fabric.all_reduce(labelled_V.any().float(), reduce_op="min")
+        assert isinstance(least, Tensor)
+        return bool(least)
+
     def _loss_of(
         self, net: int, here: Tensor, views: list[Tensor], means: list[Tensor],
         generator: torch.Generator,
@@ -213,7 +219,7 @@ class DivideMix:
         share_1 = sample_beta(shape_1, shape_1, generator)
         share_1 = torch.maximum(share_1, 1 - share_1)
         inputs_V, targets_VK = (mix(of_V, partner_V, share_1) for of_V in (inputs_V, targets_VK))
-        if self.weighers and bool(labelled_V.any()):
+        if self.weighers and self._all_have(labelled_V):
             self.weighers[net].update(
                 self.plain[net], inputs_V[labelled_V], targets_VK[labelled_V],
                 rate=self.optimizers[name].param_groups[0]["lr"], source=self.data.source,
