@@ -1,4 +1,4 @@
-"""95 % intervals for shares (Wilson 1927) and for any statistic of rows (bootstrap, Efron 1979)."""
+"""95 % intervals for shares (Wilson 1927) and for differences of paired shares."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ def weighted_targets(raw_weights_B: Tensor, labels_B: Tensor, classes: int) -> T
         raw_weights_B: ``(B,)`` > 0, the weight net's outputs.
         labels_B: ``(B,)`` codes.
         classes: K.
+
+    Differs: CLID-MU's Eq. 1, 4 and 6 divide by the number of rows, not by the weights' sum.
     """
     weights_B = raw_weights_B / raw_weights_B.sum().clamp_min(1e-12)
     return weights_B[:, None] * F.one_hot(labels_B, classes).to(weights_B)

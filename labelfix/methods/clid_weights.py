@@ -80,7 +80,10 @@ class ClidWeights(nn.Module):
         self.optimizer.load_state_dict(state)
 
     def loss(self, logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
-        """``sum_i weight_i CE_i``, a scalar; the weights (Eq. 1) are a constant and sum to 1."""
+        """``sum_i weight_i CE_i``, a scalar; the weights are a constant and sum to 1.
+
+        Differs: Eq. 1 divides by the number of rows, not by the weights' sum.
+        """
         losses_B = soft_cross_entropy(logits_BK, targets_BK)
         with torch.no_grad():
             weights_B = _normalised(self.net(losses_B))
@@ -174,7 +177,7 @@ def clid_gradient(
 
 
 def _normalised(raw_B: Tensor) -> Tensor:
-    """Weights that sum to 1 (Eq. 1)."""
+    """Weights that sum to 1."""
     return raw_B / raw_B.sum().clamp_min(1e-12)
 
 

@@ -37,7 +37,8 @@ class BilevelConfig:
         optimizer: the student's: sgd (Nesterov) or adamw.
         lr, momentum, weight_decay: of the student.
         teacher_lr: of Adam.
-        warm_up: share of the epochs in which the teacher rests.
+        warm_up: share of the epochs in which the teacher rests, where the rule asks whether it
+            does (:class:`labelfix.methods.mw_net.MetaWeightNet`), as with ``tolerance``.
         tolerance: relative fall of an epoch's upper loss that still counts; 0 = the teacher learns
             to the end. Once two epochs in a row stay below it, meta steps stop (CLID-MU's third
             economy).

@@ -13,7 +13,9 @@ from labelfix.methods.witnesses import Candidate
 
 @dataclass(frozen=True, kw_only=True)
 class FoldTargets:
-    """Targets of G nets; nothing in entry g has seen a label of fold g.
+    """Targets of G nets; nothing that net g learns from has seen a label of fold g.
+
+    (Entry g's rows *of* fold g were judged with their own given labels: not for net g.)
 
     Attributes:
         soft_GNK: ``(G, N, K)`` float32, posteriors; one-hot for checked rows outside fold g.
