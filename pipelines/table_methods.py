@@ -112,10 +112,11 @@ from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.plans import PLANS, sized
 from labelfix.methods.teachers import WeightNet
 from labelfix.prediction import folds_of, run_methods, task_of
-from labelfix.rows import Rows
+from labelfix.rows import Prediction, Rows
 from labelfix.run import PurifyConfig
 
 METHODS = ("ce", "dmlp", "dmlp-naive", *PLANS)
+SHARES = ("purified", "alone", "student")
 NOISES = {
     "symmetric 40": ("symmetric", 0.4),
     "symmetric 80": ("symmetric", 0.8),
@@ -202,29 +203,32 @@ PLAIN = Plan(
 )
 
 
-Found = tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]
-
-
-def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Found:
-    """Each method's out-of-fold log-probabilities, the folds, and what the methods say."""
+def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Prediction:
+    """What the method predicts, and what stands beside it in purify; for ce, nothing does."""
     config = PurifyConfig(method="auto" if method == "ce" else method, seed=seed, device="cpu")
     if method != "ce":
-        made = run_methods(rows, graph, config)
-        return made.log_probabilities, made.folds, made.account
+        return run_methods(rows, graph, config)
     fold = folds_of(rows, seed)
     task = task_of(replace(rows, checked=np.full_like(rows.checked, -1)), fold, config)
     plan, epochs = sized(PLAIN, task)
     found = cross_fit(task, plan, replace(config.loop, seed=seed, epochs=epochs))
-    return {"ce": found.log_probabilities}, fold, {"ce": found.account}
+    return Prediction(
+        log_probabilities={"ce": found.log_probabilities},
+        opinions=np.empty((0, *found.log_probabilities.shape), np.float32),
+        folds=fold,
+        account={"ce": found.account},
+    )
 
 
 def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
     """The figures of one cell."""
     rows = rows_of(data, noise, seed)
     started = time.process_time()
-    found, fold, account = predict(rows, data.graph, method, seed)
-    judged = judge({name: [logs] for name, logs in found.items()}, rows.given, rows.checked, fold)
+    made = predict(rows, data.graph, method, seed)
+    found, labelled = made.log_probabilities, (rows.given, rows.checked, made.folds)
+    alone = judge({name: [logs] for name, logs in found.items()}, *labelled)
     seconds = time.process_time() - started
+    purified = judge(made.candidates, *labelled)
     free = rows.checked < 0
 
     def share(labels: np.ndarray) -> float:
@@ -235,10 +239,11 @@ def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
         "given": share(rows.given),
         "student": share(found[method].argmax(1)),
         "teacher": None if teacher is None else share(teacher.argmax(1)),
-        "judged": share(judged.labels),
-        "believed": judged.witness,
+        "alone": share(alone.labels),
+        "purified": share(purified.labels),
+        "believed": alone.witness,
         "seconds": seconds,
-        "alarms": account[method].get("alarms", []),
+        "alarms": made.account[method].get("alarms", []),
     }
 
 
@@ -261,7 +266,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                     found = dict(zip(names, key, strict=True)) | cell(data, noise, method, seed)
                     done.append(found)
                     line = f"{dataset:7} {noise:14} {method:8} {seed}  "
-                    line += "  ".join(f"{n} {found[n]:.3f}" for n in ("student", "judged"))
+                    line += "  ".join(f"{n} {found[n]:.3f}" for n in SHARES)
                     print(f"{line}  {found['seconds']:.0f} s", flush=True)
                     if options.out:
                         with options.out.open("a") as file:
@@ -270,11 +275,11 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def show(cells: list[dict[str, Any]], methods: list[str]) -> None:
-    """The table: mean over the seeds, judged (student)."""
+    """The table: means over the seeds, purified / alone / student."""
     by = defaultdict(list)
     for found in cells:
         by[found["dataset"], found["noise"], found["method"]].append(found)
-    print(f"\n{'':24}{'given':>8}" + "".join(f"{method:>16}" for method in methods))
+    print(f"\n{'':24}{'given':>8}" + "".join(f"{method:>22}" for method in methods))
     for dataset, noise in dict.fromkeys((key[0], key[1]) for key in by):
         line = f"{dataset:8}{noise:16}"
         first = next(
@@ -283,8 +288,8 @@ def show(cells: list[dict[str, Any]], methods: list[str]) -> None:
         line += f"{np.mean([found['given'] for found in first]):8.1%}"
         for method in methods:
             here = by[dataset, noise, method]
-            means = [np.mean([found[name] for found in here]) for name in ("judged", "student")]
-            line += f"{means[0]:8.1%} ({means[1]:5.1%})" if here else f"{'-':>16}"
+            means = [f"{np.mean([found[name] for found in here]):.1%}" for name in SHARES if here]
+            line += f"{' / '.join(means) or '-':>22}"
         print(line)
 
 

@@ -78,6 +78,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,8 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
             continue
         for seed in range(options.seeds):
             for noise in ABLATION_NOISES if options.ablations else noises:
+                if noise not in options.noises:
+                    continue
                 group = {"dataset": dataset, "noise": noise, "seed": seed}
                 if options.ablations:
                     for row in ABLATIONS:
@@ -272,6 +275,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="files under way  [default: beside --out]")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--dataset", choices=["all", *NOISES], default="all")
+    every = list(dict.fromkeys([*ABLATION_NOISES, *chain(*NOISES.values())]))
+    parser.add_argument("--noises", nargs="+", default=every, choices=every)
     parser.add_argument("--methods", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--ablations", action="store_true")
     parser.add_argument("--device", default="auto")
