@@ -23,9 +23,13 @@ def audited(made, names=NAMES):
     return {int(row): names[made.checked[row]] for row in np.flatnonzero(made.checked >= 0)}
 
 
-def purify(made, given=None, **settings):
+def purify(made, given=None, features=None, **settings):
     settings = {"audited": audited(made), "device": "cpu", "method": "dmlp"} | settings
-    return labelfix.purify(made.features, NAMES[made.given] if given is None else given, **settings)
+    return labelfix.purify(
+        made.features if features is None else features,
+        NAMES[made.given] if given is None else given,
+        **settings,
+    )
 
 
 def test_strings(made):
@@ -71,6 +75,50 @@ def test_lists_arrays_series_and_tensors_give_the_same(made):
         method="dmlp",
     )
     assert np.array_equal(tensors.soft_labels, expected.soft_labels)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        pd.DataFrame,
+        lambda bits: pd.DataFrame(bits).astype({0: float, 1: "boolean", 2: "Int64"}),
+        lambda bits: bits.astype(np.float64),
+        lambda bits: torch.from_numpy(bits).bfloat16(),
+        lambda bits: bits.astype(int).tolist(),
+    ],
+    ids=["bool frame", "mixed frame", "float64", "bfloat16", "lists"],
+)
+def test_booleans_are_0_and_1_in_whatever_holds_them(made, wrapped):
+    bits = made.features > 0.5
+    expected = purify(made, features=bits.astype(np.float32)).soft_labels
+    assert np.array_equal(purify(made, features=bits).soft_labels, expected)
+    assert np.array_equal(purify(made, features=wrapped(bits)).soft_labels, expected)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        pd.Series,
+        lambda known: pd.Series(known, dtype="category"),
+        lambda known: {float(row): label for row, label in known.items()},
+        lambda known: {np.int64(row): np.array(label) for row, label in known.items()},
+        lambda known: {np.int64(row): np.array([label])[0] for row, label in known.items()},
+    ],
+    ids=["Series", "categories", "float rows", "0-d arrays", "NumPy scalars"],
+)
+def test_audited_rows_in_whatever_holds_them(made, wrapped):
+    found = purify(made, audited=wrapped(audited(made)))
+    assert np.array_equal(found.soft_labels, purify(made).soft_labels)
+
+
+def test_tensors_as_audited_labels(blobs):
+    made = blobs(rows=200)
+    known = audited(made, names=np.arange(3))
+    found = purify(
+        made, made.given, audited={torch.tensor(k): torch.tensor(v) for k, v in known.items()}
+    )
+    expected = purify(made, made.given, audited={k: int(v) for k, v in known.items()})
+    assert np.array_equal(found.soft_labels, expected.soft_labels)
 
 
 def test_integers_stay_integers(blobs):
@@ -131,11 +179,30 @@ def test_min_precision(made):
         ({"given": ["ant"]}, "given holds 1 labels for 200 rows"),
         ({"given": ["ant"] * 200}, "given holds 1 distinct labels"),
         ({"given": ["ant", 1] * 100}, "given mixes strings and numbers"),
+        ({"given": None}, "given is of type NoneType; pass a list or an array of one label a row"),
+        ({"given": "ant"}, "given is of type str"),
+        ({"given": {0: "ant", 1: "bee"}}, "given is of type dict"),
+        ({"given": np.zeros((200, 1))}, r"given has shape \(200, 1\); pass shape \(rows,\)"),
+        ({"given": torch.eye(200)}, r"given has shape \(200, 200\); .* one-hot rows, the argmax"),
+        ({"given": pd.DataFrame({"label": ["ant", "bee"]})}, r"given has shape \(2, 1\)"),
+        ({"given": ["ant", ("bee", 1)] * 100}, r"given\[1\] is of type tuple; pass a string or"),
+        ({"given": [[0, 1], [1, 0]] * 100}, r"given\[0\] is of type list"),
         ({"audited": {}, "method": "dmlp"}, "there are no checked rows"),
         ({"audited": {0: "ant"}}, "there is one checked row"),
         ({"audited": {200: "ant"}}, "audited names row 200; use row numbers from 0 to 199"),
         ({"audited": {-1: "ant"}}, "audited names row -1"),
-        ({"audited": {3: "cow"}}, "audited holds 'cow', which no given label is"),
+        ({"audited": {3: "cow"}}, r"audited\[3\] holds 'cow', which no given label is"),
+        ({"audited": {0: "ant", 70: "cow"}}, r"audited\[70\] holds 'cow'"),
+        ({"audited": {"3": "ant"}}, "audited names row '3'; use row numbers from 0 to 199"),
+        ({"audited": {2.5: "ant"}}, "audited names row 2.5"),
+        ({"audited": {math.nan: "ant"}}, "audited names row nan"),
+        ({"audited": {None: "ant"}}, "audited names row None"),
+        ({"audited": pd.Series(["ant", "bee"], index=[3, 3])}, "audited names row 3 twice"),
+        ({"audited": ["ant", "bee"]}, "audited is of type list; pass {row number: right label}"),
+        ({"audited": {0: "ant", 9: None}}, r"audited\[9\] is no label; leave out rows that nobody"),
+        ({"audited": {9: math.nan}}, r"audited\[9\] is no label"),
+        ({"audited": {9: ["ant"]}}, r"audited\[9\] is of type list; pass a string or a number"),
+        ({"audited": {9: np.array(["ant"])}}, r"audited\[9\] is of type ndarray"),
         ({"clean_labels": ["ant"]}, "clean_labels come without clean_features"),
         (
             {"clean_labels": ["ant"], "clean_features": np.zeros((2, 8))},
@@ -143,11 +210,24 @@ def test_min_precision(made):
         ),
         (
             {"clean_labels": ["cow"], "clean_features": np.ones((1, 8))},
-            "clean_labels holds 'cow'",
+            r"clean_labels\[0\] holds 'cow'",
+        ),
+        (
+            {"clean_labels": ["ant", None], "clean_features": np.ones((2, 8))},
+            r"clean_labels\[1\] is no label; leave out rows that nobody checked",
+        ),
+        (
+            {"clean_labels": ["ant"], "clean_features": np.full((1, 8), np.inf)},
+            r"clean_features\[0\] holds NaN, infinity",
         ),
         ({"features": np.zeros(200)}, r"features have shape \(200,\)"),
         ({"features": np.full((200, 8), "x")}, "features have shape"),
-        ({"features": np.full((200, 8), np.nan)}, "row 1"),
+        ({"features": np.full((200, 8), np.nan)}, r"features\[0\] holds NaN"),
+        ({"features": np.full((200, 8), 1e300)}, r"features\[0\] holds .* more than float32 can"),
+        ({"features": np.zeros((200, 0))}, "with a column at least"),
+        ({"features": np.ones((200, 8), complex)}, "type complex128; pass real numbers"),
+        ({"features": pd.DataFrame({"a": ["x"] * 200})}, r"features have shape \(200, 1\)"),
+        ({"features": [[1, 2], [3]] * 100}, "features cannot become an array; pass rows of numb"),
         ({"features": np.zeros((200, 8))}, "only 1 rows differ from each other"),
         ({"method": "magic"}, "method"),
         ({"device": "abacus"}, "device"),
