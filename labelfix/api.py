@@ -59,8 +59,20 @@ class Result:
     _file: contract.Labels
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write labels.parquet, schema version 1; ids are the row numbers."""
-        contract.write(Path(path), self._file)
+        """Write labels.parquet, schema version 1; ids are the row numbers.
+
+        Args:
+            path: the file, in a folder that exists; an old one is replaced.
+
+        Raises:
+            InputError: there is no such folder, or the path is one.
+        """
+        path = Path(path)
+        if path.is_dir():
+            raise InputError("is a folder", mend="name a file in it: labels.parquet", file=path)
+        if not path.parent.is_dir():
+            raise InputError("there is no such folder", mend="make it first", file=path.parent)
+        contract.write(path, self._file)
 
 
 def purify(

@@ -164,6 +164,15 @@ def test_to_parquet_and_read(made, tmp_path):
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "labels.parquet").read_bytes()
 
 
+def test_to_parquet_says_where_it_cannot_write(made, tmp_path):
+    result = purify(made)
+    with pytest.raises(labelfix.InputError, match="missing/folder: there is no such folder; make"):
+        result.to_parquet(tmp_path / "missing/folder/labels.parquet")
+    with pytest.raises(labelfix.InputError, match="is a folder; name a file in it"):
+        result.to_parquet(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_seed_another_result(made):
     assert not np.array_equal(purify(made, seed=0).soft_labels, purify(made, seed=1).soft_labels)
 
