@@ -100,7 +100,8 @@ class PurifiedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             X: ``(N, D)`` finite numbers.
             y: ``(N,)`` labels, partly wrong.
             checked: ``(N,)`` the right label of rows that someone checked, None or NaN elsewhere;
-                cross-validation splits it along with ``y`` when passed by ``params``.
+                cross-validation splits it along with ``y`` when passed by ``params``. For method
+                auto a single checked row, as a split may leave, counts as none.
 
         Raises:
             ValueError: the arrays do not fit together; the message says where.
@@ -135,6 +136,8 @@ class PurifiedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if different < max(LEAST_ROWS, 10 * len(self.classes_)):
             _skipped(f"{different} different rows of {len(self.classes_)} classes are too few")
             return None
+        if self.method == "auto" and len(audited) == 1:
+            audited = {}  # nothing to calibrate by
         try:
             return api.purify(
                 X, y, audited=audited, method=self.method, min_precision=self.min_precision,

@@ -13,7 +13,9 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from labelfix import api
 from labelfix import sklearn as wrapper
+from labelfix.errors import DegenerateLearningError
 from labelfix.sklearn import PurifiedClassifier, PurifySkipped, expanded
 
 quiet = pytest.mark.filterwarnings("ignore::labelfix.sklearn.PurifySkipped")
@@ -135,10 +137,33 @@ def test_few_rows_are_fitted_as_they_are():
     assert (found.predict(X) == LogisticRegression().fit(X, y).predict(X)).all()
 
 
-def test_degenerate_learning_falls_back(noisy, monkeypatch):
-    from labelfix import api
-    from labelfix.errors import DegenerateLearningError
+@quiet
+def test_a_single_checked_row_counts_as_none(noisy, monkeypatch):
+    blobs, given, checked = noisy
+    one, two = (np.where(np.arange(300) < count, checked, None) for count in (1, 2))
+    with pytest.raises(ValueError, match="there is one checked row"):
+        model(method="dmlp").fit(blobs.features, given, checked=one)
+    seen = []
 
+    def spy(*_, audited, **__):
+        seen.append(audited)
+        raise DegenerateLearningError("not today")
+
+    monkeypatch.setattr(api, "purify", spy)
+    for checked in (one, two):
+        model().fit(blobs.features, given, checked=checked)
+    assert seen == [{}, {0: two[0], 1: two[1]}]
+
+
+def test_booleans_are_purified_by(noisy):
+    blobs, given, checked = noisy
+    bits = blobs.features > 0.5
+    found = model(method="dmlp").fit(bits, given, checked=checked)
+    expected = model(method="dmlp").fit(bits.astype(float), given, checked=checked)
+    assert np.array_equal(found.labels_, expected.labels_)
+
+
+def test_degenerate_learning_falls_back(noisy, monkeypatch):
     def collapse(*_, **__):
         raise DegenerateLearningError("predictions collapsed onto 1 of 3 classes")
 
