@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone, is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
@@ -104,15 +104,18 @@ class PurifiedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 auto a single checked row, as a split may leave, counts as none.
 
         Raises:
-            ValueError: the arrays do not fit together; the message says where.
+            ValueError: the arrays do not fit together, or ``estimator`` is no classifier; the
+                message says where.
         """
+        estimator = LogisticRegression() if self.estimator is None else self.estimator
+        if not is_classifier(estimator):
+            raise ValueError(f"estimator should be a classifier, not {estimator}")
         matrix, labels = validate_data(self, X, y, dtype="numeric", ensure_min_samples=2)
         check_classification_targets(labels)
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             raise ValueError("the labels hold one class only; a classifier needs two or more")
         self.purified_ = self._purify(matrix, labels, _audited(checked, len(labels)))
-        estimator = LogisticRegression() if self.estimator is None else self.estimator
         self.estimator_ = clone(estimator)
         if self.purified_ is None:
             self.labels_, self.weights_ = labels, np.ones(len(labels), dtype=np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_blobs
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedKFold, cross_val_score, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -171,6 +171,13 @@ def test_degenerate_learning_falls_back(noisy, monkeypatch):
     blobs, given, _ = noisy
     with pytest.warns(PurifySkipped, match="not purified: predictions collapsed"):
         model().fit(blobs.features, given)
+
+
+@pytest.mark.parametrize("estimator", [Ridge(), make_pipeline(StandardScaler(), Ridge())])
+def test_a_regressor_is_refused(noisy, estimator):
+    blobs, given, checked = noisy
+    with pytest.raises(ValueError, match=r"estimator should be a classifier, not .*Ridge\(\)"):
+        model(estimator).fit(blobs.features, given == "ant", checked=checked)
 
 
 def test_mistakes(noisy):
