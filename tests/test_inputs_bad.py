@@ -251,7 +251,38 @@ BAD = {
     "row without id": (lambda f: f.changed("id", 4, None), "row 5, column 'id': has no id"),
     "decimal ids": (
         lambda f: added(f, score=0.5).read(id_column="score"),
-        "column 'score': holds double, not ids",
+        "data.csv, row 1, column 'score': 0.5 is no id",
+        "choose another column with --id-column",
+    ),
+    "decimals called id": (
+        lambda f: added(f, id=[0.0, 1.0, 2.5, *range(3, 10)]).read(),
+        "data.csv, row 3, column 'id': 2.5 is no id",
+        "--id-column, or rename this one",
+    ),
+    "decimal ids with a hole": (
+        lambda f: added(f, id=[0.0, None, *range(2, 10)]).read(),
+        "data.csv, row 2, column 'id': has no id",
+    ),
+    "decimal ids beyond a double's digits": (
+        lambda f: added(f, id=[1e300, *range(9)]).read(),
+        "row 1, column 'id': 1e+300 is no id",
+    ),
+    "decimal ids twice": (
+        lambda f: added(f, id=[float(row // 2) for row in range(10)]).read(),
+        "row 2, column 'id': id '0' stands in row 1 too",
+    ),
+    "booleans called id": (
+        lambda f: (
+            pq.write_table(
+                pa.table({"id": [True, False] * 5, "label": LABELS}), f.root / "d.parquet"
+            )
+            or f.read("d.parquet", features="x.npy")
+        ),
+        "d.parquet, column 'id': holds bool, not ids",
+    ),
+    "checked decimals called id": (
+        lambda f: f.checked({"id": [0.5, 1.0], "label": CLASSES}, features="x.npy"),
+        "clean.csv, row 1, column 'id': 0.5 is no id",
     ),
     "image path twice without ids": (
         lambda f: without(f, "id").changed("image", 9, "0.png"),
@@ -466,6 +497,14 @@ BAD = {
     # test and truth tables
     "unknown test label": (labelled_test, "t.csv, row 1", "label 'doge'", "did you mean 'dog'?"),
     "truth lacks an id": (lambda f: truth(f, ("a", "cat")), "truth.csv: has no row for id 'b'"),
+    "truth without ids, of rows in another order": (
+        lambda f: (
+            pd.DataFrame({"label": CLASSES}).to_csv(f.root / "t.csv", index=False)
+            or read_truth(f.root / "t.csv", ids=np.array(["1", "0"], dtype=object), like=CLASSES)
+        ),
+        "t.csv: has no id column",
+        "a column named 'id'",
+    ),
     "truth lacks a label": (
         lambda f: truth(f, ("a", "cat"), ("b", None)),
         "truth.csv, row 2, column 'label': has no label",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from labelfix.errors import InputError
-from labelfix.inputs.kinds import is_encoded, is_text
+from labelfix.inputs.kinds import is_decimal, is_encoded, is_text
 from labelfix.inputs.tables import Table
 from labelfix.inputs.wording import quoted
 
@@ -70,7 +70,7 @@ def choose_columns(
         by_name = _by_name(table, _IMAGE, chosen, _may_be_image)
         chosen = replace(chosen, image=by_name or _by_type(table, chosen))
     if chosen.id is None:
-        chosen = replace(chosen, id=_by_name(table, _ID, chosen, _may_be_id))
+        chosen = replace(chosen, id=_id_by_name(table, chosen))
     if labelled and chosen.label is None:
         chosen = replace(chosen, label=_single_remaining(table, chosen))
     return chosen, _notices(table, wanted, chosen)
@@ -137,8 +137,16 @@ def _may_be_label(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(kind) or is_encoded(kind) or pa.types.is_temporal(kind))
 
 
-def _may_be_id(kind: pa.DataType) -> bool:
-    return is_text(kind) or pa.types.is_integer(kind)
+def _id_by_name(table: Table, chosen: Columns) -> str | None:
+    """A column that is called `id` holds the ids; where it cannot, that is an error in its values.
+
+    Taking row numbers in its place would match other tables' ids with the wrong rows.
+    """
+    return (
+        _by_name(table, _ID[:1], chosen, lambda kind: True)
+        or _by_name(table, _ID, chosen, lambda kind: is_text(kind) or pa.types.is_integer(kind))
+        or _by_name(table, _ID, chosen, is_decimal)
+    )
 
 
 def _may_be_image(kind: pa.DataType) -> bool:

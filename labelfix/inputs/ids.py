@@ -13,9 +13,14 @@ import pyarrow.compute as pc
 
 from labelfix.errors import InputError
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.kinds import is_text
+from labelfix.inputs.kinds import as_integers, is_decimal, is_text
 from labelfix.inputs.tables import Table
 from labelfix.inputs.wording import counted
+
+_MEND = (
+    "ids are text or whole numbers: mend them, choose another column with --id-column, or rename "
+    "this one"
+)
 
 
 class Origin(Enum):
@@ -43,7 +48,7 @@ def read_ids(table: Table, columns: Columns) -> Ids:
     """Reads the ids of a table.
 
     Raises:
-        InputError: an id is missing or stands twice, or the id column holds no text or integers.
+        InputError: an id is missing or stands twice, or the id column holds no ids.
     """
     if columns.id is not None:
         values = as_ids(table.column(columns.id), table=table, column=columns.id)
@@ -58,20 +63,25 @@ def read_ids(table: Table, columns: Columns) -> Ids:
 
 
 def as_ids(values: pa.ChunkedArray, *, table: Table, column: str) -> np.ndarray:
-    """Turns a column of text or integers into (N,) object array of str.
+    """Turns a column of text, integers or integral decimals into (N,) object array of str.
 
     Raises:
-        InputError: another type, or an empty id.
+        InputError: another type, a decimal that is not whole, or an empty id.
     """
-    if pa.types.is_floating(values.type):
-        whole = pc.equal(values, pc.floor(values))
-        values = values.cast(pa.int64()) if pc.all(whole).as_py() else values
+    if is_decimal(values.type):
+        numbers = values
+        values, broken = as_integers(numbers)
+        if len(broken):
+            raise InputError(
+                f"{numbers[int(broken[0])].as_py()} is no id",
+                mend=_MEND,
+                file=table.path,
+                row=int(broken[0]) + 1,
+                column=column,
+            )
     if not (is_text(values.type) or pa.types.is_integer(values.type)):
         raise InputError(
-            f"holds {values.type}, not ids",
-            mend="ids are text or integers: choose their column with --id-column",
-            file=table.path,
-            column=column,
+            f"holds {values.type}, not ids", mend=_MEND, file=table.path, column=column
         )
     text = values.cast(pa.string())
     holes = np.flatnonzero(pc.equal(pc.fill_null(text, ""), "").to_numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -31,3 +32,24 @@ def is_list(kind: pa.DataType) -> bool:
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column type is an integer or floating number."""
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def is_decimal(kind: pa.DataType) -> bool:
+    """Whether a column type is of numbers that need not be whole."""
+    return pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def as_integers(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Turns decimals into int64, as pandas writes integers beside a missing value: 17.0.
+
+    Returns:
+        (N,) int64, null and NaN as null; and the positions of those that are no whole numbers, or
+        so large (beyond 2^53) that a double may have lost digits.
+    """
+    numbers = values.cast(pa.float64()).to_numpy()
+    holes = np.isnan(numbers)
+    # Infinity compares as too large; NaN is a hole, and 0 stands in for it.
+    filled = np.where(holes, 0, numbers)
+    broken = (filled != np.rint(filled)) | (abs(filled) > 2**53)
+    whole = np.where(broken, 0, filled).astype(np.int64)
+    return pa.chunked_array([pa.array(whole, mask=holes)]), np.flatnonzero(broken)

@@ -12,7 +12,7 @@ from labelfix.errors import InputError
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.content import content_keys
 from labelfix.inputs.features import not_finite
-from labelfix.inputs.ids import locate
+from labelfix.inputs.ids import Origin, locate, read_ids
 from labelfix.inputs.images import Images
 from labelfix.inputs.labels import align, require_labels
 from labelfix.inputs.rows import find_features, ids_of, read_rows, require_images
@@ -133,7 +133,15 @@ def read_truth(
     table = rows.table
     require_labels(rows.labels, table=table, column=rows.label_column)
     labels = align(rows.labels, like, table=table, column=rows.label_column)
-    theirs = ids_of(rows)[0].values
+    known = read_ids(table, rows.columns)
+    theirs = known.values
+    shared = min(len(theirs), len(ids))
+    if known.origin is Origin.NUMBER and not np.array_equal(theirs[:shared], ids[:shared]):
+        raise InputError(
+            f"has no id column to find the dataset's rows by (their ids look like '{ids[0]}')",
+            mend="add the ids as a column named 'id', or name their column with --id-column",
+            file=table.path,
+        )
     found = locate(theirs, ids)
     absent = np.flatnonzero(found < 0)
     if len(absent):

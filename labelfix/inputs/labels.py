@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from labelfix.errors import InputError
-from labelfix.inputs.kinds import is_text
+from labelfix.inputs.kinds import as_integers, is_decimal, is_text
 from labelfix.inputs.tables import Table
 from labelfix.inputs.wording import counted, nearest, quoted
 
@@ -166,7 +166,7 @@ def _as_text(table: Table, column: str) -> pa.ChunkedArray:
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
         kind = values.type
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if is_decimal(kind):
         return _integral(values, table, column).cast(pa.string())
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "True", "False")
@@ -181,19 +181,16 @@ def _as_text(table: Table, column: str) -> pa.ChunkedArray:
 
 
 def _integral(values: pa.ChunkedArray, table: Table, column: str) -> pa.ChunkedArray:
-    numbers = values.cast(pa.float64()).to_numpy()
-    rounded = np.nan_to_num(np.rint(numbers), nan=0.0, posinf=np.nan, neginf=np.nan)
-    broken = np.flatnonzero(~np.isnan(numbers) & ((numbers != rounded) | (abs(rounded) > 2**53)))
+    whole, broken = as_integers(values)
     if len(broken):
         raise InputError(
-            f"{numbers[broken[0]]:g} looks like a regression target, not a class",
+            f"{values[int(broken[0])].as_py()} looks like a regression target, not a class",
             mend="labels are text or whole numbers: choose their column with --label-column",
             file=table.path,
             row=int(broken[0]) + 1,
             column=column,
         )
-    holes = np.isnan(numbers)
-    return pa.chunked_array([pa.array(np.where(holes, 0, numbers).astype(np.int64), mask=holes)])
+    return whole
 
 
 def _named_by_hugging_face(table: Table, column: str, text: pa.ChunkedArray) -> pa.ChunkedArray:
