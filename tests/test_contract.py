@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from labelfix import contract
+from labelfix import contract, inputs
 from labelfix.contract import writing
 from labelfix.errors import InputError
 from labelfix.inputs import other_columns
@@ -296,6 +296,18 @@ def test_a_file_by_hand_needs_id_and_label_only(path):
     assert found.weight.tolist() == [1, 1, 1]
     assert sorted(found.review_rank.tolist()) == [1, 2, 3]
     assert found.clid is None
+
+
+def test_booleans_and_decimals_are_spelled_as_purify_spells_them(path):
+    frame = pd.DataFrame({"id": [3.0, 1e11, 5.0], "label": [True, False, True]})
+    frame.assign(given_label=[True, None, False]).to_parquet(path)
+    found = contract.read(path)
+    assert found.ids.tolist() == ["3", "100000000000", "5"]
+    assert found.class_names == ("False", "True")
+    assert found.label.tolist() == [1, 0, 1]
+    assert found.given.tolist() == [1, -1, 0]
+    theirs = inputs.read_truth(path, ids=found.ids, like=found.class_names, label_column="label")
+    assert theirs.tolist() == [1, 0, 1]
 
 
 def test_what_a_file_by_hand_leaves_out_follows_from_what_it_has(path):

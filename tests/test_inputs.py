@@ -168,6 +168,15 @@ def test_labels_of_every_type(tmp_path, labels, names, codes, suffix):
     assert dataset.given.tolist() == codes
 
 
+@pytest.mark.parametrize("spelled", ["true false", "TRUE FALSE", "True False"])
+def test_booleans_are_the_same_in_any_case(tmp_path, features, spelled):
+    data = write(pd.DataFrame({"id": range(6), "label": [True, False] * 3}), tmp_path / "d.parquet")
+    clean = write(pd.DataFrame({"id": [4, 1], "label": spelled.split()}), tmp_path / "c.csv")
+    dataset = read(data, clean, features=features)
+    assert dataset.class_names == ("False", "True")
+    assert dataset.checked.tolist() == [-1, 0, -1, -1, 1, -1]
+
+
 def test_dictionary_labels(tmp_path, features):
     frame = pd.DataFrame({"label": pd.Categorical(LABELS)})
     assert read(write(frame, tmp_path / "d.parquet"), features=features).given.sum() == 3

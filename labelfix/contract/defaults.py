@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,17 @@ from labelfix.contract.schema import DECISIONS, Labels
 from labelfix.errors import InputError
 
 
+def texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as text, spelled as purify spells it: True for a boolean, 17 for 17.0."""
+    if pa.types.is_boolean(column.type):
+        return pc.if_else(column, "True", "False")
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+        with suppress(pa.ArrowInvalid):  # some are not whole: then they stay as they are
+            column = column.cast(pa.int64())
+    return column.cast(pa.string())
+
+
 def class_names(table: pa.Table, path: Path) -> tuple[str, ...]:
     """Without metadata: the sorted distinct labels, given ones included.
 
@@ -21,7 +33,7 @@ def class_names(table: pa.Table, path: Path) -> tuple[str, ...]:
     """
     names: set[str] = set()
     for column in {"label", "given_label"} & set(table.column_names):
-        names |= set(pc.drop_null(pc.unique(table[column].cast(pa.string()))).to_pylist())
+        names |= set(pc.drop_null(pc.unique(texts(table[column]))).to_pylist())
     if len(names) < 2:
         raise InputError(
             f"names {len(names)} classes",

@@ -144,11 +144,11 @@ def _account(text: bytes) -> dict[str, Any]:
 
 
 def _strings(table: pa.Table, name: str) -> NDArray[np.object_]:
-    return table[name].cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
+    return defaults.texts(table[name]).to_numpy(zero_copy_only=False).astype(object)
 
 
 def _codes(table: pa.Table, name: str, names: tuple[str, ...], path: Path) -> NDArray[np.int32]:
-    texts = table[name].cast(pa.string())
+    texts = defaults.texts(table[name])
     codes = pc.fill_null(pc.index_in(texts, pa.array(names, pa.string())), -1)
     found = codes.to_numpy().astype(np.int32)
     unknown = np.flatnonzero((found < 0) & texts.is_valid().to_numpy())

@@ -67,11 +67,16 @@ def sort_classes(names: Sequence[str]) -> tuple[str, ...]:
 def align(labels: Labels, class_names: Sequence[str], *, table: Table, column: str) -> np.ndarray:
     """Recodes labels to positions in `class_names`, (N,) int32; -1 = no label.
 
+    Booleans are the same in any case: pandas writes True, polars true, a spreadsheet TRUE.
+
     Raises:
         InputError: a label is not among the class names.
     """
-    position = {name: code for code, name in enumerate(class_names)}
-    lookup = np.array([*(position.get(name, -2) for name in labels.names), -1], dtype=np.int32)
+    booleans = sorted(name.lower() for name in class_names) == ["false", "true"]
+    spelled = str.lower if booleans else str
+    position = {spelled(name): code for code, name in enumerate(class_names)}
+    found = [position.get(spelled(name), -2) for name in labels.names]
+    lookup = np.array([*found, -1], dtype=np.int32)
     codes = lookup[labels.codes]
     unknown = np.flatnonzero(codes == -2)
     if len(unknown):
