@@ -193,6 +193,7 @@ def with_value(name, row, value):
 
 BROKEN = {
     "id": (with_value("ids", 3, "ü1"), 4),
+    "id null": (with_value("ids", 2, None), 3),
     "label": (with_value("label", 2, -1), 3),
     "decision": (with_value("decision", 0, -1), 1),
     "soft_label sum": (with_value("soft_label", 1, [0.5, 0.4, 0.0]), 2),
@@ -244,6 +245,9 @@ FOREIGN = {
     ),
     "row 1, column 'decision': 'maybe' is none of keep": replaced(
         "decision", pa.array(["maybe"] * 6)
+    ),
+    "row 2, column 'id': breaks the contract: every row has one": replaced(
+        "id", pa.array(["a", None, "c", "d", "e", "f"])
     ),
     "row 3, column 'label': breaks the contract": replaced(
         "label", pa.array(["ant", "ant", None, "cat", "ant", "ant"])

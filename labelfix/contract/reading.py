@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -81,7 +82,7 @@ def check(labels: Labels, path: Path | None = None) -> None:
         InputError: naming the first row that breaks the contract.
     """
     rules = {
-        "id": ~_duplicated(labels.ids),
+        "id": ~pd.isna(labels.ids) & ~_duplicated(labels.ids),
         "label": labels.label >= 0,
         "decision": labels.decision >= 0,
         "soft_label": _are_distributions(labels.soft_label),

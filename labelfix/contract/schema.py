@@ -17,7 +17,7 @@ CATEGORY = pa.dictionary(pa.int32(), pa.string())
 MEANINGS = {
     "id": (
         "unique name of the row: the id column, else the image path, else the row number",
-        "every id once",
+        "every row has one, every id once",
     ),
     "given_label": ("the label as it came; null = none was given", "a class name or null"),
     "label": ("the label to train on", "a class name"),
