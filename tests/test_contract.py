@@ -351,6 +351,30 @@ def test_files_that_are_none_of_ours(path, tmp_path):
         contract.read(path)
 
 
+MALFORMED = {
+    "class_names": [
+        {"class_names": [1, 2]},
+        {"class_names": ["ant", "ant", "bee", "cat"]},
+        {"class_names": ["ant"]},
+        {"class_names": "abc"},
+    ],
+    "source": [{"source": "q"}, {"source": {"data": 1}}, {"source": {"features": ["x.npy"]}}],
+    "settings": [{"settings": [1]}, {"settings": None}, {"settings": {"backbone": 18}}],
+}
+
+
+@pytest.mark.parametrize("part", MALFORMED)
+def test_malformed_metadata_is_one_clear_line(part, path):
+    for metadata in MALFORMED[part]:
+        rewritten(path, lambda table: table, **metadata)
+        with pytest.raises(InputError) as error:
+            contract.read(path)
+        assert str(error.value) == (
+            f"{path}: its metadata (key labelfix) is broken at {part}; write the file again with "
+            "labelfix purify, or leave the metadata out"
+        )
+
+
 def test_inputs_keep_the_contracts_names_free():
     assert frozenset(contract.MEANINGS) == other_columns.RESERVED
 

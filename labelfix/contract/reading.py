@@ -26,6 +26,10 @@ from labelfix.contract.schema import (
 from labelfix.errors import InputError
 
 REWRITE = "write the file again with labelfix purify"
+READ_AGAIN = {  # what retrain takes from the metadata
+    "source": ("data", "image_column", "features"),
+    "settings": ("backbone", "weights", "pretrain"),
+}
 
 
 def read(path: str | Path) -> Labels:
@@ -112,36 +116,52 @@ def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     try:
         present = pq.read_schema(path).names
         table = pq.read_table(path, columns=[name for name in MEANINGS if name in present])
-        text = (table.schema.metadata or {}).get(KEY)
-        account = {} if text is None else _account(text)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
             f"cannot be read ({str(error).splitlines()[0]})", mend=mend, file=path
         ) from error
-    except KeyError as error:
-        raise InputError("carries broken labelfix metadata", mend=mend, file=path) from error
+    text = (table.schema.metadata or {}).get(KEY)
+    account = {} if text is None else _account(text, path)
     absent = [name for name in REQUIRED if name not in table.column_names]
     if absent:
         raise InputError(f"has no column '{absent[0]}'", mend=mend, file=path)
-    found = account.get("schema_version", SCHEMA_VERSION if not account else None)
-    if found != SCHEMA_VERSION:
-        raise InputError(
-            f"has schema version {found}, this labelfix reads {SCHEMA_VERSION}",
-            mend="use the labelfix that wrote it, or write it again",
-            file=path,
-        )
     return table, account
 
 
-def _account(text: bytes) -> dict[str, Any]:
-    """The file's metadata; KeyError where it is not what labelfix writes."""
+def _account(text: bytes, path: Path) -> dict[str, Any]:
+    """The file's metadata, checked as far as it is read again."""
     try:
         found = json.loads(text)
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not isinstance(found.get("class_names"), list):
-        raise KeyError(KEY)
-    return found
+    if isinstance(found, dict) and found.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            f"has schema version {found.get('schema_version')}, this labelfix reads "
+            f"{SCHEMA_VERSION}",
+            mend="use the labelfix that wrote it, or write it again",
+            file=path,
+        )
+    account = found if isinstance(found, dict) else {}
+    names = account.get("class_names")
+    rules = {
+        "class_names": isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names) >= 2,
+        **{part: _is_told(account.get(part, {}), keys) for part, keys in READ_AGAIN.items()},
+    }
+    for part, holds in rules.items():
+        if not holds:
+            raise InputError(
+                f"its metadata (key labelfix) is broken at {part}",
+                mend=f"{REWRITE}, or leave the metadata out",
+                file=path,
+            )
+    return account
+
+
+def _is_told(part: Any, keys: tuple[str, ...]) -> bool:  # noqa: ANN401
+    """Whether a part of the metadata holds text or null under these keys, as far as it has them."""
+    return isinstance(part, dict) and all(isinstance(part.get(key), str | None) for key in keys)
 
 
 def _strings(table: pa.Table, name: str) -> NDArray[np.object_]:
