@@ -45,6 +45,11 @@ def digest(array: NDArray[Any]) -> str:
     return found.hexdigest()
 
 
+def row_digest(ids: NDArray[np.object_], content: NDArray[np.uint64]) -> str:
+    """Hash of the rows that were read: their ids and content keys, ``(N,)`` each, in order."""
+    return fingerprint(ids=ids.tolist(), content=digest(content))
+
+
 def stamps(files: Sequence[Path]) -> str:
     """Hash of the files' names, sizes and times: whether any was changed since the last run."""
     found = hashlib.blake2b(digest_size=16)

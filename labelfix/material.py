@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from labelfix import contract, inputs
+from labelfix.artifacts import row_digest
 from labelfix.errors import InputError
 from labelfix.methods import backbones
 from labelfix.methods.classifiers import FeatureClassifier, ImageClassifier
@@ -144,9 +145,12 @@ def gather(
     pixels = folder / "stages" / "images" / "pixels.npy" if folder else None
     if pixels is not None and pixels.exists() and not source.get("features"):
         train = _decoded(labels, pixels)
+        _require_same_rows(labels, train, pixels)
     else:
         file = run / "labels.parquet" if folder else run
         train = _read(file, labels, source, scratch)
+        if not features and str(source.get("features")).endswith(".npy"):
+            _require_same_rows(labels, train, Path(source["features"]))
     settings = labels.metadata.get("settings", {}) if train.values.ndim == 4 else {}
     backbone, weights, notices = _start(settings, folder, train.values.shape)
     return Material(
@@ -189,6 +193,21 @@ def _decoded(labels: contract.Labels, pixels: Path) -> Samples:
     keys = np.load(pixels.with_name("keys.npy"))
     values = np.load(pixels, mmap_mode="r")[rows]
     return Samples(ids=labels.ids, values=values, keys=keys[rows], labels=labels.label)
+
+
+def _require_same_rows(labels: contract.Labels, train: Samples, file: Path) -> None:
+    """What is matched by position alone must be what purify read, where the labels tell.
+
+    Raises:
+        InputError: other rows, or in another order, here or in labels.parquet.
+    """
+    told = labels.metadata.get("fingerprints", {}).get("rows")
+    if told is not None and told != row_digest(labels.ids, train.keys):
+        raise InputError(
+            "does not hold the rows of labels.parquet, as purify read them, in their order",
+            mend="run labelfix purify again, or name features of these rows with --features",
+            file=file,
+        )
 
 
 def _read(file: Path, labels: contract.Labels, source: dict[str, Any], scratch: Path) -> Samples:

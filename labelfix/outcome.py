@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfix import contract, inputs
-from labelfix.artifacts import versions
+from labelfix.artifacts import row_digest, versions
 from labelfix.methods.evidence import Evidence
 from labelfix.methods.judge import Judgement
 from labelfix.methods.margins import NEVER
@@ -49,7 +49,11 @@ def summarise(
         },
         "evidence": judgement.evidence.to_dict(),
         "notices": dataset.notices,
-        "fingerprints": {"data": dataset.fingerprint, "features": rows.key},
+        "fingerprints": {
+            "data": dataset.fingerprint,
+            "features": rows.key,
+            "rows": row_digest(dataset.ids, rows.content[:count]),
+        },
         "seconds": run.seconds,
         "versions": versions(),
     }

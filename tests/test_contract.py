@@ -360,6 +360,7 @@ MALFORMED = {
     ],
     "source": [{"source": "q"}, {"source": {"data": 1}}, {"source": {"features": ["x.npy"]}}],
     "settings": [{"settings": [1]}, {"settings": None}, {"settings": {"backbone": 18}}],
+    "fingerprints": [{"fingerprints": "q"}, {"fingerprints": {"rows": 1}}],
 }
 
 

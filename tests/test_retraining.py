@@ -119,6 +119,50 @@ def test_files_of_one_training(features_run, tmp_path):
     ).read_bytes()
 
 
+def rewrite_labels(run, change, metadata=True):
+    table = pq.read_table(run / "labels.parquet")
+    kept = table.schema.metadata
+    table = change(table).replace_schema_metadata(kept if metadata else None)
+    pq.write_table(table, run / "labels.parquet")
+
+
+def test_features_that_are_no_longer_those_of_the_rows_are_refused(features_run, tmp_path):
+    files, run = features_run
+    values = np.load(files.features)
+    np.save(files.features, values[::-1])
+    with pytest.raises(InputError, match=r"features\.npy: does not hold the rows of labels.parq"):
+        gather(run, tmp_path)
+    assert gather(run, tmp_path, features=str(files.features)).train.values[0, 0] == values[-1, 0]
+    rewrite_labels(run, lambda table: table, metadata=False)  # it tells no rows: as before
+    assert len(gather(run, tmp_path, features=str(files.features)).train.ids) == 200
+
+
+def test_labels_in_another_order_than_their_features_are_refused(features_run, tmp_path):
+    _, run = features_run
+    rewrite_labels(run, lambda table: table.sort_by("review_rank"))
+    with pytest.raises(InputError, match="in their order; run labelfix purify again, or"):
+        gather(run, tmp_path)
+
+
+def test_pixels_of_another_run_are_refused(images_run, tmp_path):
+    _, run = images_run
+    keys = run / "stages" / "images" / "keys.npy"
+    np.save(keys, np.load(keys)[::-1])
+    with pytest.raises(InputError, match=r"pixels\.npy: does not hold the rows of labels"):
+        gather(run, tmp_path)
+
+
+def test_rows_found_by_id_may_be_fewer(features_run, tmp_path):
+    files, run = features_run
+    frame = pd.DataFrame(np.load(files.features)).add_prefix("f")
+    frame.insert(0, "id", pd.read_csv(files.data)["id"])
+    frame.to_parquet(files.folder / "keyed.parquet")
+    dataset = inputs.read(files.data, files.clean, features=files.folder / "keyed.parquet")
+    stages.purify(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
+    rewrite_labels(run, lambda table: table[:150].drop_columns("review_rank"))
+    assert len(gather(run, tmp_path).train.ids) == 150
+
+
 def test_collapsed_predictions_are_said(features_run, tmp_path, monkeypatch):
     _, run = features_run
     one_sided = torch.tensor([5.0, 0.0, 0.0]).expand(200, 3).clone()

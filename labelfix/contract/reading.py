@@ -29,6 +29,7 @@ REWRITE = "write the file again with labelfix purify"
 READ_AGAIN = {  # what retrain takes from the metadata
     "source": ("data", "image_column", "features"),
     "settings": ("backbone", "weights", "pretrain"),
+    "fingerprints": ("rows",),
 }
 
 
