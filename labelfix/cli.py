@@ -391,6 +391,8 @@ def evaluate(
 
     if truth is None and ood is None:
         raise click.UsageError("Missing option '--truth' or '--ood'.", click.get_current_context())
+    if ood_features is not None and ood is None:
+        raise click.UsageError("--ood-features comes without --ood.", click.get_current_context())
     figures, outside = {}, {}
     if truth is not None:
         figures = evaluation.evaluate(run, truth, **columns)

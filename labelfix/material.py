@@ -61,6 +61,7 @@ class Material:
     """Everything a retraining reads.
 
     Attributes:
+        file: the labels.parquet.
         labels: the corrected dataset.
         train: its rows.
         test: labelled rows to be tested on, or None.
@@ -68,6 +69,7 @@ class Material:
         notices: what was found out on the way, one line each.
     """
 
+    file: Path
     labels: contract.Labels
     train: Samples
     test: Samples | None
@@ -137,8 +139,15 @@ def gather(
     Raises:
         InputError: RUN or the test table is not usable, or features and images are mixed.
     """
+    if test_features is not None and test is None:
+        raise InputError(
+            "--test-features comes without --test",
+            mend="name the table of these rows with --test TABLE",
+            file=test_features,
+        )
     labels = contract.read(run)
     folder = run if run.is_dir() else None
+    file = run / "labels.parquet" if folder else run
     source = labels.metadata.get("source", {})
     if features or image_column:
         source = {"features": features, "image_column": image_column}
@@ -147,13 +156,13 @@ def gather(
         train = _decoded(labels, pixels)
         _require_same_rows(labels, train, pixels)
     else:
-        file = run / "labels.parquet" if folder else run
         train = _read(file, labels, source, scratch)
         if not features and str(source.get("features")).endswith(".npy"):
             _require_same_rows(labels, train, Path(source["features"]))
     settings = labels.metadata.get("settings", {}) if train.values.ndim == 4 else {}
     backbone, weights, notices = _start(settings, folder, train.values.shape)
     return Material(
+        file=file,
         labels=labels,
         train=train,
         test=_test(test, test_features, labels, train, scratch),

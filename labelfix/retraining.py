@@ -113,7 +113,8 @@ def run(
         The metrics, as in metrics.json.
 
     Raises:
-        InputError: no row is left to train on, or the folder cannot be written.
+        InputError: no label was given or no row is left to train on, or the folder cannot be
+            written.
         DegenerateLearningError: the loss is no longer finite.
     """
     return train_and_test(material, out, config, report=report).metrics
@@ -124,6 +125,13 @@ def train_and_test(
 ) -> Outcome:
     """:func:`run`, with the logits too."""
     started = time.monotonic()
+    if config.labels == "given" and (material.labels.given < 0).all():
+        raise InputError(
+            "no row has a given label",
+            mend="add this column, or train on the purified labels alone",
+            file=material.file,
+            column="given_label",
+        )
     shared = material.in_test
     if shared.any():
         report.say(f"{shared.sum()} rows stand in the test table too and are left out of training")

@@ -262,8 +262,13 @@ def test_a_file_written_by_hand_with_the_required_columns_alone(features_run, tm
     assert found.labels.weight.tolist() == [1] * 200
     metrics = retraining.run(found, tmp_path / "out", config())
     assert metrics["test_accuracy"] > 0.9
-    with pytest.raises(InputError, match="no row is left to train on"):
+    lacks = r"mine\.parquet, column 'given_label': no row has a given label; add this column"
+    with pytest.raises(InputError, match=lacks):
         retraining.run(found, tmp_path / "out", config(labels="given"))
+    with pytest.raises(InputError, match=lacks):
+        comparison.compare(found, tmp_path / "out", config())
+    with pytest.raises(InputError, match=r"test\.npy: --test-features comes without --test;"):
+        gather(file, tmp_path, features="vector", test_features=test["test_features"])
     with pytest.raises(InputError, match="has no image column and no features were given"):
         gather(file, tmp_path, **test)
     np.save(tmp_path / "mine.npy", np.load(files.features))
