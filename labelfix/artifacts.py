@@ -89,7 +89,7 @@ class OutputFolder:
         folder = cls(path)
         if path.exists() and not path.is_dir():
             raise InputError("is a file", mend="give a folder to --out", file=path)
-        if path.is_dir() and any(path.iterdir()) and not folder._marker.exists():
+        if path.is_dir() and any(path.iterdir()) and not folder._is_ours():
             raise InputError(
                 "is not empty and was not written by labelfix",
                 mend="give --out a new or empty folder",
@@ -121,6 +121,16 @@ class OutputFolder:
     @property
     def _marker(self) -> Path:
         return self.stages / MARKER
+
+    def _is_ours(self) -> bool:
+        """By the marker; by the results where someone deleted the stages to save space."""
+        if self._marker.exists():
+            return True
+        try:
+            told = "labelfix" in json.loads(self.summary.read_text())["versions"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return told and self.labels.is_file() and not any(self.stages.glob("*"))
 
     def stage(self, name: str, key: str, build: Callable[[Path], None]) -> tuple[Path, bool]:
         """The folder of a stage, built if it is missing or was built from something else.

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -106,6 +107,22 @@ def test_a_foreign_folder_is_left_alone(tmp_path, fresh):
     with pytest.raises(InputError, match="is not empty and was not written by labelfix"):
         OutputFolder.open(tmp_path, fresh=fresh)
     assert (tmp_path / "stages" / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_whose_stages_were_deleted_is_still_ours(tmp_path):
+    (tmp_path / "labels.parquet").write_text("")
+    for text in ("", "[]", '{"versions": 3}', '{"versions": {"other": "1"}}'):
+        (tmp_path / "summary.json").write_text(text)
+        with pytest.raises(InputError, match="was not written by labelfix"):
+            OutputFolder.open(tmp_path)
+    (tmp_path / "summary.json").write_text('{"versions": {"labelfix": "0.1.0"}}')
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="was not written by labelfix"):
+        OutputFolder.open(tmp_path, fresh=True)
+    shutil.rmtree(tmp_path / "stages")
+    assert OutputFolder.open(tmp_path).stages.is_dir()
+    OutputFolder.open(tmp_path)
 
 
 def test_unusable_folders(tmp_path):
