@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +158,23 @@ class OutputFolder:
         shutil.rmtree(done, ignore_errors=True)
         partial.rename(done)
         return done, False
+
+
+@contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Around the reading of a stage's files: a damaged or missing one is a line, not a traceback.
+
+    Raises:
+        InputError: in place of what went wrong.
+    """
+    try:
+        yield
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise InputError(
+            "a file of this stage is missing or damaged",
+            mend="run labelfix purify with --fresh, or delete this folder and run it again",
+            file=place,
+        ) from error
 
 
 def _key_of(folder: Path) -> str | None:

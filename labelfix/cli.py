@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -36,12 +38,30 @@ class OneLine(click.Group):
             _leave(f"{error}; no labels were written", 1)
         except (KeyboardInterrupt, click.Abort):
             _leave("interrupted; the same command goes on where it stopped", 1)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            reason = " ".join((error.strerror or str(error)).split())
+            _leave(f"{where}{reason}; mend that, and the same command goes on where it stopped", 1)
+        except MemoryError as error:
+            what = f" ({error})" if str(error) else ""
+            _leave(f"out of memory{what}; free some, or give fewer rows or columns", 1)
         sys.exit(0)
 
 
 def _leave(message: str, status: int) -> None:
     click.echo(f"labelfix: {message}", err=True)
     sys.exit(status)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Names the output where the system does not say what it could not write."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename:
+            raise
+        raise OSError(error.errno or EIO, error.strerror or str(error), str(out)) from error
 
 
 def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -171,7 +191,8 @@ def purify(
     terminal = _terminal()
     config, dataset = _read(data, clean_set, settings, terminal)
     out = out or _default_out(data)
-    summary = stages.purify(dataset, out, config, fresh=fresh, report=terminal)
+    with _writing(out):
+        summary = stages.purify(dataset, out, config, fresh=fresh, report=terminal)
     if as_json:
         _print_json(summary)
     else:
@@ -201,9 +222,9 @@ def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: AN
 
     terminal = _terminal()
     config, dataset = _read(data, None, settings, terminal)
-    weights = image_stages.pretrain_only(
-        dataset, out or _default_out(data), config, report=terminal
-    )
+    out = out or _default_out(data)
+    with _writing(out):
+        weights = image_stages.pretrain_only(dataset, out, config, report=terminal)
     terminal.result(f"weights: {weights}")
 
 
@@ -229,7 +250,9 @@ def embed(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN40
 
     terminal = _terminal()
     config, dataset = _read(data, None, settings, terminal)
-    features = image_stages.embed_only(dataset, out or _default_out(data), config, report=terminal)
+    out = out or _default_out(data)
+    with _writing(out):
+        features = image_stages.embed_only(dataset, out, config, report=terminal)
     terminal.result(f"features: {features}")
 
 
@@ -298,7 +321,7 @@ def retrain(
     terminal = _terminal()
     config = retraining.RetrainConfig(**settings)
     out = out or (run if run.is_dir() else run.parent) / "retrain"
-    with TemporaryDirectory(prefix="labelfix-") as scratch:
+    with TemporaryDirectory(prefix="labelfix-") as scratch, _writing(out):
         found = material.gather(
             run, Path(scratch), features=features, image_column=image_column,
             test=test, test_features=test_features,
@@ -346,7 +369,8 @@ def corrupt(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN
     dataset = inputs.read(data, **columns)
     parent = data if not data.is_dir() else data.parent / data.name
     out = out or parent.with_name(f"{parent.stem}-{config.noise}-{config.rate:g}.csv")
-    done = corruption.corrupt(dataset, out, config)
+    with _writing(out):
+        done = corruption.corrupt(dataset, out, config)
     for before, after in done.map.items():
         terminal.say(f"{before} -> {after}")
     terminal.result(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from labelfix import inputs
-from labelfix.artifacts import OutputFolder, digest, fingerprint, stamps, write_json
+from labelfix.artifacts import OutputFolder, digest, fingerprint, reading, stamps, write_json
 from labelfix.errors import InputError
 from labelfix.methods import backbones
 from labelfix.methods.augment import ViewConfig
@@ -79,8 +79,9 @@ def decode_images(dataset: inputs.Dataset, run: Run) -> inputs.Pixels:
     files = [file for file in dataset.encoded_images() if isinstance(file, Path)]
     key = fingerprint(data=dataset.fingerprint, files=stamps(files))
     place = run.stage("images", key, build)
-    images = np.load(place / "pixels.npy", mmap_mode="r")
-    return inputs.Pixels(images=images, keys=np.load(place / "keys.npy"))
+    with reading(place):
+        images = np.load(place / "pixels.npy", mmap_mode="r")
+        return inputs.Pixels(images=images, keys=np.load(place / "keys.npy"))
 
 
 def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) -> tuple[str, str]:
@@ -170,4 +171,5 @@ def embed_images(
             )
 
     place = run.stage("embed", key, build)
-    return np.load(place / "features.npy", mmap_mode="r"), key
+    with reading(place):
+        return np.load(place / "features.npy", mmap_mode="r"), key

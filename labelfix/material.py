@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from labelfix import contract, inputs
-from labelfix.artifacts import row_digest
+from labelfix.artifacts import reading, row_digest
 from labelfix.errors import InputError
 from labelfix.methods import backbones
 from labelfix.methods.classifiers import FeatureClassifier, ImageClassifier
@@ -199,8 +199,9 @@ def _start(
 def _decoded(labels: contract.Labels, pixels: Path) -> Samples:
     """The images that purify decoded, without those of CLEAN alone."""
     rows = slice(len(labels))
-    keys = np.load(pixels.with_name("keys.npy"))
-    values = np.load(pixels, mmap_mode="r")[rows]
+    with reading(pixels.parent):
+        keys = np.load(pixels.with_name("keys.npy"))
+        values = np.load(pixels, mmap_mode="r")[rows]
     return Samples(ids=labels.ids, values=values, keys=keys[rows], labels=labels.label)
 
 

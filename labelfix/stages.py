@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from labelfix import inputs
-from labelfix.artifacts import OutputFolder, digest, fingerprint, write_json
+from labelfix.artifacts import OutputFolder, digest, fingerprint, reading, write_json
 from labelfix.methods.design import Matrix, Stacked
 from labelfix.methods.devices import algebra_device, is_first_node
 from labelfix.methods.judge import JudgeConfig, Judgement, judge
@@ -116,9 +116,10 @@ def find_neighbours(rows: Rows, run: Run) -> Neighbours:
         np.save(place / "similarities.npy", graph.similarities)
 
     place = run.stage("neighbours", fingerprint(rows=rows.key), build)
-    return Neighbours(
-        rows=np.load(place / "rows.npy"), similarities=np.load(place / "similarities.npy")
-    )
+    with reading(place):
+        return Neighbours(
+            rows=np.load(place / "rows.npy"), similarities=np.load(place / "similarities.npy")
+        )
 
 
 def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
@@ -141,15 +142,16 @@ def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
         write_json(place / "account.json", prediction.account)
 
     place = run.stage("purify", key, build)
-    account = json.loads((place / "account.json").read_text())
-    return Prediction(
-        log_probabilities={
-            name: np.load(place / f"log_probabilities-{name}.npy") for name in account
-        },
-        opinions=np.load(place / "opinions.npy"),
-        folds=np.load(place / "folds.npy"),
-        account=account,
-    )
+    with reading(place):
+        account = json.loads((place / "account.json").read_text())
+        return Prediction(
+            log_probabilities={
+                name: np.load(place / f"log_probabilities-{name}.npy") for name in account
+            },
+            opinions=np.load(place / "opinions.npy"),
+            folds=np.load(place / "folds.npy"),
+            account=account,
+        )
 
 
 def score_rows(
@@ -166,7 +168,8 @@ def score_rows(
             scores = run_scores(rows, graph, prediction, judgement, run.config)
         np.savez(place / "scores.npz", **vars(scores))
 
-    with np.load(run.stage("score", key, build) / "scores.npz") as found:
+    place = run.stage("score", key, build)
+    with reading(place), (place / "scores.npz").open("rb") as file, np.load(file) as found:
         return Scores(
             label_reliability=found["label_reliability"],
             pseudo_reliability=found["pseudo_reliability"],

@@ -331,6 +331,66 @@ def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tm
     assert not (tmp_path / "run" / "labels.parquet").exists()
 
 
+TROUBLE = {
+    "OUT: No space left on device; mend that, and the same": OSError(28, "No space left on device"),
+    "x.npy: Permission denied; mend": PermissionError(13, "Permission denied", "x.npy"),
+    "OUT: 10 requested and 2 written; mend": OSError("10 requested\nand 2 written"),
+    "out of memory (no 9 GiB); free some": MemoryError("no 9 GiB"),
+}
+
+
+@pytest.mark.parametrize("words", TROUBLE)
+def test_a_full_disk_or_memory_is_one_line_and_status_1(
+    words, labelfix, monkeypatch, feature_files, tmp_path
+):
+    from labelfix import stages
+
+    def fail(*_, **settings):
+        raise TROUBLE[words]
+
+    monkeypatch.setattr(stages, "write_labels", fail)
+    files = feature_files()
+    done = labelfix(
+        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
+        "--method", "dmlp", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.status == 1
+    assert words.replace("OUT", str(tmp_path / "run")) in done.error
+    assert not (tmp_path / "run" / "labels.parquet").exists()
+
+
+DAMAGE = {
+    "neighbours/rows.npy": None,
+    "neighbours/similarities.npy": b"x",
+    "purify/opinions.npy": "cut",
+    "purify/account.json": b"{",
+    "purify/folds.npy": b"",
+    "score/scores.npz": "cut",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_stage_is_one_line_that_says_fresh(name, labelfix, feature_files, tmp_path):
+    files, run = feature_files(), tmp_path / "run"
+    command = [
+        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
+        "--method", "dmlp", "--out", run,
+    ]  # fmt: skip
+    assert labelfix(*command).status == 0
+    file, before = run / "stages" / name, (run / "labels.parquet").read_bytes()
+    content = DAMAGE[name]
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-40] if content == "cut" else content)
+    done = labelfix(*command)
+    assert done.status == 2
+    assert f"{file.parent}: a file of this stage is missing or damaged; run" in done.error
+    assert "--fresh" in done.error
+    assert labelfix(*command, "--fresh").status == 0
+    assert (run / "labels.parquet").read_bytes() == before
+
+
 def test_an_interrupt_is_status_1(labelfix, monkeypatch, feature_files, tmp_path):
     from labelfix import stages
 

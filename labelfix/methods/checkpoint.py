@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
+from errno import EIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Writes `state` (tensors, numbers, strings, lists, dicts) aside, then renames it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".partial")
-    torch.save(dict(state), aside)
+    try:
+        torch.save(dict(state), aside)
+    except RuntimeError as error:  # torch's word for a disk that takes no more
+        raise OSError(EIO, "cannot be written (is the disk full?)", str(path)) from error
     os.replace(aside, path)
 
 

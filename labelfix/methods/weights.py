@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
+from errno import EIO
 from pathlib import Path
 
 import torch
@@ -107,5 +108,8 @@ def save_weights(net: nn.Module, path: Path, *, metadata: dict[str, str] | None 
     """Writes the state dict of `net` as safetensors, aside first; it takes packed tensors only."""
     aside = path.with_name(f".{path.name}.partial")
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    save_file(state, aside, metadata=metadata)
+    try:
+        save_file(state, aside, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(EIO, f"cannot be written ({error})", str(path)) from error
     os.replace(aside, path)
