@@ -73,6 +73,13 @@ def test_duplicates_and_constant_rows():
     assert np.isfinite(nearest(np.ones((4, 3))).similarities).all()
 
 
+def test_lengths_beyond_float32_are_no_trouble():
+    features = clusters()
+    expected, large = nearest(features), nearest(features * np.float32(2.0**120))
+    assert np.array_equal(large.rows, expected.rows)
+    assert np.array_equal(large.similarities, expected.similarities)
+
+
 def test_more_neighbours_than_rows():
     assert nearest(clusters(5), NeighbourConfig(neighbours=50)).rows.shape == (5, 4)
 

@@ -94,7 +94,7 @@ def nearest(features: Matrix, config: NeighbourConfig = NeighbourConfig()) -> Ne
     )
     for start in range(0, rows, BLOCK_ROWS):
         block = slice(start, min(start + BLOCK_ROWS, rows))
-        queries = _unit(np.asarray(features[block], np.float32) - mean)
+        queries = _unit(np.asarray(features[block]), mean)
         similarities, places = search(queries, count + 1)
         names = np.where(places >= 0, members[places], -1)
         names, similarities = _without_self(np.arange(rows)[block], names, similarities)
@@ -114,21 +114,26 @@ def _draw_bank(features: Matrix, config: NeighbourConfig) -> NDArray[np.int64]:
 
 def _normalised(
     features: Matrix, members: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The bank's vectors about their mean, at unit length; and that mean."""
     vectors = np.empty((len(members), features.shape[1]), np.float32)
     blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(members), BLOCK_ROWS)]
     for block in blocks:
         vectors[block] = features[members[block]]
-    mean = vectors.mean(0, dtype=np.float64).astype(np.float32)
+    mean = vectors.mean(0, dtype=np.float64)
     for block in blocks:
-        vectors[block] = _unit(vectors[block] - mean)
+        vectors[block] = _unit(vectors[block], mean)
     return vectors, mean
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12))
+def _unit(vectors: NDArray[np.floating], mean: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The vectors about the mean, at unit length; in float64, since float32's squares end at 1e38.
+
+    Features that are finite in float32 may have lengths that are not.
+    """
+    centred = vectors.astype(np.float64) - mean
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.ascontiguousarray(centred / np.maximum(lengths, 1e-12), np.float32)
 
 
 def _searcher(
