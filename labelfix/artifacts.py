@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from zipfile import BadZipFile
 
@@ -73,17 +75,21 @@ class OutputFolder:
 
     Attributes:
         path: the folder; see :meth:`open`.
+        apart: where stages are built by a node that may not write; None = this one may.
     """
 
     path: Path
+    apart: Path | None = None
 
     @classmethod
-    def open(cls, path: Path, *, fresh: bool = False) -> OutputFolder:
+    def open(cls, path: Path, *, fresh: bool = False, writes: bool = True) -> OutputFolder:
         """Open or make an output folder.
 
         Args:
             path: the folder.
             fresh: forget every stage that is there.
+            writes: False for all nodes but the first: nothing is written into the folder. Stages
+                that are done are taken from it, others built in a temporary one.
 
         Raises:
             InputError: it is a file, cannot be written, or is not empty and not labelfix's.
@@ -91,6 +97,10 @@ class OutputFolder:
         folder = cls(path)
         if path.exists() and not path.is_dir():
             raise InputError("is a file", mend="give a folder to --out", file=path)
+        if not writes:
+            apart = Path(mkdtemp(prefix="labelfix-"))
+            atexit.register(shutil.rmtree, apart, ignore_errors=True)
+            return cls(apart if fresh else path, apart)
         if path.is_dir() and any(path.iterdir()) and not folder._is_ours():
             raise InputError(
                 "is not empty and was not written by labelfix",
@@ -147,9 +157,12 @@ class OutputFolder:
             The complete folder, and whether it was already there.
         """
         key = fingerprint(key=key, code=code_fingerprint())
-        done, partial = self.stages / name, self.stages / f".{name}.partial"
+        done = self.stages / name
         if _key_of(done) == key:
             return done, True
+        if self.apart is not None:
+            done = self.apart / name
+        partial = done.with_name(f".{name}.partial")
         if _key_of(partial) != key:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)

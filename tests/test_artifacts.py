@@ -100,6 +100,27 @@ def test_fresh_on_a_new_folder_is_no_error(tmp_path):
     assert OutputFolder.open(tmp_path / "a" / "b", fresh=True).stages.is_dir()
 
 
+def test_another_node_takes_what_is_done_and_builds_the_rest_elsewhere(tmp_path):
+    folder = OutputFolder.open(tmp_path / "run")
+    folder.stage("embed", "key", Builder())
+    before = sorted(tmp_path.rglob("*"))
+    other = OutputFolder.open(tmp_path / "run", writes=False)
+    assert other.stage("embed", "key", Builder()) == (folder.stages / "embed", True)
+    for name, key in (("embed", "another"), ("purify", "key")):
+        place, was_there = other.stage(name, key, Builder())
+        assert not was_there
+        assert (place / "whole.txt").exists()
+        assert tmp_path not in place.parents
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_node_that_starts_afresh_believes_nothing(tmp_path):
+    OutputFolder.open(tmp_path / "run").stage("embed", "key", Builder())
+    other = OutputFolder.open(tmp_path / "run", fresh=True, writes=False)
+    assert not other.stage("embed", "key", Builder())[1]
+    assert (tmp_path / "run" / "stages" / "embed").exists()
+
+
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_foreign_folder_is_left_alone(tmp_path, fresh):
     (tmp_path / "stages").mkdir()
