@@ -17,7 +17,7 @@ from labelfix.artifacts import write_json
 from labelfix.equations.intervals import mcnemar, paired_difference
 from labelfix.errors import InputError
 from labelfix.material import Material
-from labelfix.methods.devices import is_first_node
+from labelfix.methods.nodes import is_first_node, meet
 from labelfix.progress import SILENT, Reporter
 from labelfix.retraining import Outcome, RetrainConfig, train_and_test
 
@@ -55,8 +55,9 @@ def compare(
     verdict = judge(found["given"], found["purified"], material.test.labels)
     both = {labels: outcome.metrics for labels, outcome in found.items()}
     metrics = both["purified"] | both | {"verdict": verdict | {"tested_on": tested_on}}
-    if is_first_node():
+    if is_first_node(config.num_nodes):
         write_json(out / "compare.json", metrics)
+    meet(config.num_nodes)
     return metrics
 
 

@@ -14,6 +14,7 @@ from labelfix.methods import backbones
 from labelfix.methods.augment import ViewConfig
 from labelfix.methods.embed import embed
 from labelfix.methods.mirroring import NOT_MIRRORED, may_mirror
+from labelfix.methods.nodes import is_first_node, meet
 from labelfix.methods.pretraining import CheckedImages, PretrainConfig, default_epochs, pretrain
 from labelfix.methods.training import EpochReport
 from labelfix.methods.weights import save_weights
@@ -26,7 +27,11 @@ def pretrain_only(
 ) -> str:
     """Stages images and pretrain alone; returns the path of the weights."""
     run = _run_on_images(dataset, out, config, report)
-    return pretrain_backbone(dataset, decode_images(dataset, run), run)[0]
+    weights, _ = pretrain_backbone(dataset, decode_images(dataset, run), run)
+    meet(config.num_nodes)
+    if weights == config.weights:
+        return weights
+    return str(run.folder.stages / "pretrain" / "weights.safetensors")
 
 
 def embed_only(
@@ -36,6 +41,7 @@ def embed_only(
     run = _run_on_images(dataset, out, config, report)
     pixels = decode_images(dataset, run)
     embed_images(pixels, *pretrain_backbone(dataset, pixels, run), run)
+    meet(config.num_nodes)
     return run.folder.stages / "embed" / "features.npy"
 
 
@@ -47,7 +53,8 @@ def _run_on_images(
             "has no images to learn from", mend="name them with --image-column", file=dataset.source
         )
     require_backbone(config)
-    return Run(folder=OutputFolder.open(out), config=config, report=report)
+    folder = OutputFolder.open(out, writes=is_first_node(config.num_nodes))
+    return Run(folder=folder, config=config, report=report)
 
 
 def require_backbone(config: PurifyConfig) -> None:

@@ -19,7 +19,8 @@ from labelfix.errors import InputError
 from labelfix.material import Material
 from labelfix.methods.classifiers import predict_logits
 from labelfix.methods.collapse import collapse_of
-from labelfix.methods.devices import is_first_node, pick_device
+from labelfix.methods.devices import pick_device
+from labelfix.methods.nodes import is_first_node, meet
 from labelfix.methods.recipes import (
     RECIPES,
     Recipe,
@@ -117,7 +118,9 @@ def run(
             written.
         DegenerateLearningError: the loss is no longer finite.
     """
-    return train_and_test(material, out, config, report=report).metrics
+    metrics = train_and_test(material, out, config, report=report).metrics
+    meet(config.num_nodes)
+    return metrics
 
 
 def train_and_test(
@@ -165,7 +168,7 @@ def train_and_test(
         "seconds": round(time.monotonic() - started, 3),
         "versions": versions(),
     }
-    if is_first_node():
+    if is_first_node(config.num_nodes):
         _write(out, trained.net, logits, material, metrics, config)
         checkpoint.unlink(missing_ok=True)
     return Outcome(metrics=metrics, logits=logits)
@@ -273,6 +276,8 @@ def _checkpoint(out: Path, material: Material, task: Task, config: RetrainConfig
         rows=digest(material.train.keys), backbone=material.backbone, weights=material.weights,
     )  # fmt: skip
     own = out / f"checkpoint-{key[:12]}.pt"
+    if not is_first_node(config.num_nodes):
+        return own
     try:
         out.mkdir(parents=True, exist_ok=True)
         for other in out.glob("checkpoint-*.pt"):

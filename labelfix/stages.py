@@ -21,9 +21,10 @@ import numpy as np
 from labelfix import inputs
 from labelfix.artifacts import OutputFolder, digest, fingerprint, reading, write_json
 from labelfix.methods.design import Matrix, Stacked
-from labelfix.methods.devices import algebra_device, is_first_node
+from labelfix.methods.devices import algebra_device
 from labelfix.methods.judge import JudgeConfig, Judgement, judge
 from labelfix.methods.neighbours import Neighbours, nearest
+from labelfix.methods.nodes import is_first_node, meet
 from labelfix.methods.scores import Scores, score
 from labelfix.outcome import summarise, write_labels
 from labelfix.prediction import method_of, run_methods
@@ -60,17 +61,20 @@ def purify(
     method_of(config, int((dataset.checked >= 0).sum()) + len(dataset.clean_labels))
     if dataset.features is None:
         _image_stages().require_backbone(config)
-    run = Run(folder=OutputFolder.open(out, fresh=fresh), config=config, report=report)
+    first = is_first_node(config.num_nodes)
+    folder = OutputFolder.open(out, fresh=fresh, writes=first)
+    run = Run(folder=folder, config=config, report=report)
     dataset, rows = rows_of(dataset, run)
     graph = find_neighbours(rows, run)
     prediction = predict(rows, graph, run)
     judgement = decide(rows, prediction, config)
     scores = score_rows(rows, graph, prediction, judgement, run)
     summary = summarise(dataset, rows, prediction, judgement, run)
-    if is_first_node():
+    if first:
         write_labels(dataset, judgement, scores, summary, run)
         run.seconds["total"] = round(time.monotonic() - started, 3)
         write_json(run.folder.summary, summary)
+    meet(config.num_nodes)
     return summary
 
 

@@ -1,6 +1,8 @@
 """Small datasets that the tests share. One thread: on problems this small, more only wait."""
 
 import os
+import socket
+import subprocess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -133,3 +135,36 @@ def image_files(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def two_nodes(tmp_path):
+    """Runs a command as two nodes would, each with its own temporary folder.
+
+    Words that hold {rank} differ. Returns each node's exit status and what it printed.
+    """
+
+    def run(*words):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        nodes = []
+        for rank in range(2):
+            own = tmp_path / f"disk{rank}"
+            own.mkdir(exist_ok=True)
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TMPDIR": str(own)}
+            nodes.append(
+                subprocess.Popen(
+                    [str(word).replace("{rank}", str(rank)) for word in words],
+                    env=os.environ | address | {"NODE_RANK": str(rank), "PYTHONPATH": os.getcwd()},
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                )
+            )  # fmt: skip
+        try:
+            said = [node.communicate(timeout=300)[0] for node in nodes]
+        finally:
+            for node in nodes:
+                node.kill()
+        return [node.returncode for node in nodes], said
+
+    return run

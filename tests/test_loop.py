@@ -1,7 +1,5 @@
 """The training loop: resumption, failure, processes, schedule."""
 
-import os
-import subprocess
 import sys
 from functools import partial
 
@@ -168,28 +166,32 @@ def test_a_failure_in_a_worker_process_is_told(tmp_path):
 
 _NODE = """
 import sys
-from tests.test_loop import Regression, config, train
+from functools import partial
 from pathlib import Path
+import torch
+from tests.test_loop import Regression, config, train
 if __name__ == "__main__":
-    train(Regression, config(num_nodes=2), checkpoint=Path(sys.argv[1]))
+    file, build = Path(sys.argv[1]), partial(Regression, spoil_at=int(sys.argv[2]))
+    trained = train(build, config(num_nodes=2, checkpoint_seconds=0), checkpoint=file)
+    torch.save(trained.modules, file.with_suffix(".end"))
 """
 
 
 @pytest.mark.slow
-def test_two_nodes_on_one_machine(tmp_path):
+def test_two_nodes_go_on_from_the_first_ones_checkpoint(tmp_path, two_nodes):
     script = tmp_path / "node.py"
     script.write_text(_NODE)
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517", "PYTHONPATH": os.getcwd()}
-    nodes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path / "loop.pt")],
-            env=os.environ | address | {"NODE_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [node.wait(timeout=120) for node in nodes] == [0, 0]
-    state = torch.load(tmp_path / "loop.pt", weights_only=True)
-    assert state["progress"]["epoch"] == 3
+    command = [sys.executable, script, tmp_path / "loop{rank}.pt"]
+    statuses, said = two_nodes(*command, 5)
+    assert statuses == [1, 1]
+    assert all("epoch 2, step 2;" in words for words in said)
+    assert two_nodes(*command, 0)[0] == [0, 0]
+    assert [file.name for file in tmp_path.glob("*.pt")] == ["loop0.pt"]
+    whole = train(Regression, config(devices=2)).modules
+    for rank in range(2):
+        end = torch.load(tmp_path / f"loop{rank}.end", weights_only=True)
+        for name, state in whole.items():
+            assert all(torch.equal(value, end[name][key]) for key, value in state.items()), name
 
 
 def test_schedule():

@@ -5,8 +5,7 @@ spawning strategy. The calling process stays the only one that reads inputs and 
 
 Several nodes: start the same command once on every node, with the environment variables
 `MASTER_ADDR` and `MASTER_PORT` (a free port on the first node, the same for all) and `NODE_RANK`
-(0, 1, ...), and the same `devices` and `num_nodes`. The checkpoint must lie on a file system that
-all nodes see. Only the node with `NODE_RANK` 0 should write outputs: ask `is_first_node`.
+(0, 1, ...), and the same `devices` and `num_nodes`. Who writes outputs: `nodes.py`.
 Launchers that start one process a device by themselves (torchrun) are refused with a clear line.
 """
 
@@ -120,8 +119,3 @@ def _check_spawn(kind: torch.device, devices: int) -> None:
             "started by torchrun, but labelfix starts its processes itself",
             mend="run the plain command once a node with MASTER_ADDR, MASTER_PORT, NODE_RANK set",
         )
-
-
-def is_first_node() -> bool:
-    """Whether this node is the one that writes outputs (`NODE_RANK` is 0 or not set)."""
-    return int(os.environ.get("NODE_RANK", "0")) == 0

@@ -21,6 +21,7 @@ from torch.multiprocessing import get_context
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.checkpoint import load_checkpoint
 from labelfix.methods.devices import make_fabric, seed_global
+from labelfix.methods.nodes import is_first_node
 from labelfix.methods.training import EpochReport, LoopConfig, Method, Trained
 from labelfix.methods.worker import INIT, OnEpoch, Worker, derive_seed, identity
 
@@ -41,19 +42,24 @@ def train(
             `functools.partial` of a module-level function). It may draw from torch's global
             generator, which is seeded for it and restored afterwards.
         config: how.
-        checkpoint: a file, written aside and then renamed; None = a temporary one.
+        checkpoint: a file, written aside and then renamed; None = a temporary one. Of several
+            nodes only the first reads and writes it, and sends the others what they need.
         on_epoch: called in this process after every epoch, and before the first (epoch 0).
 
     Raises:
         DegenerateLearningError: the loss is no longer finite.
         InputError: the checkpoint belongs to another run, or the device is absent.
     """
-    if checkpoint is None:
-        with TemporaryDirectory(prefix="labelfix-") as folder:
-            return train(build, config, checkpoint=Path(folder) / "loop.pt", on_epoch=on_epoch)
+    tell = on_epoch or _say_nothing
+    if checkpoint is not None and is_first_node(config.num_nodes):
+        return _train(build, config, checkpoint, tell)
+    with TemporaryDirectory(prefix="labelfix-") as folder:
+        return _train(build, config, Path(folder) / "loop.pt", tell)
+
+
+def _train(build: Build, config: LoopConfig, checkpoint: Path, tell: OnEpoch) -> Trained:
     load_checkpoint(checkpoint, identity(config))  # a foreign file is refused before any work
     fabric = make_fabric(config.device, config.devices, config.num_nodes, config.precision)
-    tell = on_epoch or _say_nothing
     work = partial(_run, build=build, config=config, checkpoint=checkpoint)
     if config.devices * config.num_nodes == 1:
         failure = fabric.launch(partial(work, tell=tell))

@@ -95,7 +95,7 @@ class Worker:
                 self.method.modules[name].train()
 
     def _resume(self) -> None:
-        state = load_checkpoint(self.path, identity(self.config))
+        state = self._read()
         if state is not None:
             restore(self.plain, state["modules"], self.path)
             restore(self.method.optimizers, state["optimizers"], self.path)
@@ -107,6 +107,8 @@ class Worker:
         while self.progress.epoch < self.config.epochs:
             self._epoch()
         self._save()
+        if self.config.num_nodes > 1:
+            self._hand_over()
 
     def _epoch(self) -> None:
         now, started = self.progress, time.monotonic()
@@ -209,6 +211,19 @@ class Worker:
             save_checkpoint(self.path, state)
         self.fabric.barrier()
         self.saved_at = time.monotonic()
+
+    def _read(self) -> dict[str, Any] | None:
+        """The first process's checkpoint, in every process: only its node has the file."""
+        first = self.fabric.is_global_zero
+        found = load_checkpoint(self.path, identity(self.config)) if first else None
+        return self.fabric.broadcast(found)
+
+    def _hand_over(self) -> None:
+        """Leaves the end of the training on the other nodes too, for the callers there."""
+        state = self._read()
+        if self.fabric.local_rank == 0 and not self.fabric.is_global_zero:
+            assert state is not None, "it has just been saved"
+            save_checkpoint(self.path, state)
 
 
 def _reduce(fabric: Fabric, value: Tensor, operation: str) -> Tensor:
