@@ -11,6 +11,7 @@ from typing import Protocol
 from labelfix.artifacts import OutputFolder
 from labelfix.errors import InputError
 from labelfix.methods.devices import pick_device
+from labelfix.methods.nodes import require_nodes
 from labelfix.methods.plans import PLANS, STEERABLE
 from labelfix.methods.training import LoopConfig
 from labelfix.methods.upper_losses import UPPER_LOSSES
@@ -58,6 +59,7 @@ def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
             option = name.replace("_", "-")
             raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
     pick_device(settings.device)
+    require_nodes(settings.num_nodes)
 
 
 @dataclass(frozen=True, kw_only=True)
