@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -260,7 +260,10 @@ def _test(
             file=test,
         )
     table = inputs.read_labelled(test, like=labels.class_names, features=features)
-    return samples_like(table, train.values.shape[1:], scratch / "test.npy", features or test)
+    found = samples_like(table, train.values.shape[1:], scratch / "test.npy", features or test)
+    if table.features is None:
+        return found
+    return replace(found, keys=inputs.content_keys(table.features, like=train.values))
 
 
 def samples_like(

@@ -544,3 +544,13 @@ def test_truth_is_aligned_to_ids(tmp_path):
     assert read_truth(path, ids=ids, like=["x", "y"]).tolist() == [0, 1, 0]
     with pytest.raises(InputError, match="has no row for id '3'"):
         read_truth(path, ids=np.append(ids, "3"), like=["x", "y"])
+
+
+@pytest.mark.parametrize("kinds", [("f2", "f4"), ("f4", "f2"), ("f2", "f8")])
+def test_one_row_in_two_types_has_one_key(kinds):
+    values = np.random.default_rng(0).normal(size=(20, 7)).astype("f2")
+    values[3, 2] = 60000.0
+    ours, theirs = (values.astype(kind) for kind in kinds)
+    assert np.array_equal(content_keys(theirs, like=ours), content_keys(ours))
+    far = np.full((1, 7), 1e6, "f4")  # more than float16 holds: no row of ours, and no warning
+    assert not np.isin(content_keys(far, like=values), content_keys(values)).any()

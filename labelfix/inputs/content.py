@@ -13,7 +13,10 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def content_keys(
-    features: np.ndarray, *, blame: Callable[[int], InputError] | None = None
+    features: np.ndarray,
+    *,
+    like: np.ndarray | None = None,
+    blame: Callable[[int], InputError] | None = None,
 ) -> np.ndarray:
     """Hashes each row bit by bit, in chunks, and checks in the same pass that it is finite.
 
@@ -22,6 +25,8 @@ def content_keys(
 
     Args:
         features: (N, D) floating, D >= 1.
+        like: features that these are compared with: numbers are hashed as of their type, so that
+            a row that was stored as float32 here and as float16 there has one key.
         blame: makes the error for a row position that is not finite; by default its row number.
 
     Returns:
@@ -31,7 +36,8 @@ def content_keys(
         InputError: a row holds NaN or infinity.
     """
     rows, width = features.shape
-    words = -(-width * features.dtype.itemsize // 8)
+    kind = (features if like is None else like).dtype
+    words = -(-width * kind.itemsize // 8)
     salts = _mix(np.arange(1, words + 1, dtype=np.uint64) * _ODD)
     keys = np.empty(rows, dtype=np.uint64)
     step = max(1, _CHUNK_BYTES // (words * 8))
@@ -41,6 +47,8 @@ def content_keys(
         if not finite.all():
             bad = start + int(np.argmin(finite))
             raise blame(bad) if blame else _not_finite(bad)
+        with np.errstate(over="ignore"):  # what float16 cannot hold is no row of float16 features
+            chunk = chunk.astype(kind, copy=False)
         keys[start : start + step] = _hash(chunk, words, salts)
     return keys
 

@@ -131,7 +131,7 @@ def _gather_evidence(
     if clean is not None and left:
         file = source.file or clean.rows.table.path
         blame = not_finite(file, where, clean.left_ids)
-        keys = np.concatenate([keys, content_keys(theirs, blame=blame)])
+        keys = np.concatenate([keys, content_keys(theirs, like=ours, blame=blame)])
     return _Evidence(features=ours, clean_features=theirs, keys=keys, sizes=sizes)
 
 
