@@ -134,7 +134,10 @@ def main() -> None:
 @main.command()
 @click.argument("data", type=PATH)
 @click.option(
-    "--clean-set", type=PATH, metavar="CLEAN", help="Rows with labels that someone checked."
+    "--clean-set",
+    type=PATH,
+    metavar="CLEAN",
+    help="Rows with labels that someone checked, drawn at random.",
 )
 @click.option(
     "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"

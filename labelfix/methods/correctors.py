@@ -318,7 +318,11 @@ class DMLP:
         return np.concatenate(logs_BK)
 
     def result(self) -> OutOfFold:
-        """Each fold's predictions from the snapshot that the other folds' checked rows prefer."""
+        """Each fold's predictions from the snapshot that the other folds' checked rows prefer.
+
+        The models that predict those rows have seen the fold: one choice among a few snapshots is
+        all that its labels have a say in.
+        """
         losses_SV = torch.stack([self._loss(snapshot) for snapshot in self.snapshots])
         chosen = [
             int(losses_SV[:, self.clean_fold_V != fold].mean(1).argmin())
