@@ -35,7 +35,7 @@ class OneLine(click.Group):
             path = error.ctx.command_path if error.ctx else "labelfix"
             _leave(f"{error.format_message()} See '{path} --help'.", 2)
         except DegenerateLearningError as error:
-            _leave(f"{error}; no labels were written", 1)
+            _leave(f"{error}; nothing was written", 1)
         except (KeyboardInterrupt, click.Abort):
             _leave("interrupted; the same command goes on where it stopped", 1)
         except OSError as error:

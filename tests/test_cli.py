@@ -327,7 +327,7 @@ def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tm
     )  # fmt: skip
     assert done.status == 1
     assert done.out == ""
-    assert done.error.endswith("collapsed onto 1 of 3 classes; no labels were written")
+    assert done.error.endswith("collapsed onto 1 of 3 classes; nothing was written")
     assert not (tmp_path / "run" / "labels.parquet").exists()
 
 
