@@ -19,25 +19,25 @@ checked rows. All figures are over the rows that were not checked in that draw:
     alpha    AUROC of label_reliability for the same  beta    of pseudo_reliability for the model's
     clid     AUROC of clid for wrong given labels     corr.   Pearson, alpha with beta
 
-Measured in one run of 17 minutes, one thread of a 2-core AMD EPYC that had one or two other
-processes to run (seconds are wall time under that load, 50,000 rows each; cleanlab's net was run
-again by itself with the epochs that serve it best):
+Measured in one run of 36 minutes, one thread of a 2-core AMD EPYC that had two to four other
+processes to run (seconds are wall time under that load, 50,000 rows each: 108 to 141 in an earlier
+run beside one or two):
 
     worse                              right calib.   rank  alpha   beta   clid  corr.      s
     given                              59.79
-    labelfix, 1,000 checked, draw 1    75.16  0.007  0.909  0.877  0.760  0.860  0.244    116
-    labelfix, 1,000 checked, draw 2    75.11  0.012  0.907  0.875  0.756  0.858  0.237    108
-    labelfix, 1,000 checked, draw 3    75.11  0.015  0.908  0.876  0.759  0.861  0.234    108
-    labelfix, nobody checked           72.12  0.075  0.897  0.834  0.696  0.852  0.209     87
+    labelfix, 1,000 checked, draw 1    75.16  0.007  0.909  0.877  0.760  0.859  0.243    286
+    labelfix, 1,000 checked, draw 2    75.07  0.013  0.907  0.875  0.756  0.858  0.235    225
+    labelfix, 1,000 checked, draw 3    74.97  0.017  0.908  0.876  0.758  0.861  0.235    297
+    labelfix, nobody checked           72.12  0.075  0.897  0.834  0.696  0.852  0.209    147
     cleanlab, net                      70.75      -  0.874
     cleanlab, logistic regression      69.09      -  0.860
 
     aggre                              right calib.   rank  alpha   beta   clid  corr.      s
     given                              90.99
-    labelfix, 1,000 checked, draw 1    92.13  0.004  0.901  0.851  0.766  0.847  0.543    107
-    labelfix, 1,000 checked, draw 2    92.17  0.006  0.900  0.853  0.767  0.851  0.537    118
-    labelfix, 1,000 checked, draw 3    92.08  0.004  0.900  0.851  0.770  0.845  0.537    141
-    labelfix, nobody checked           91.77  0.040  0.883  0.806  0.691  0.846  0.483     59
+    labelfix, 1,000 checked, draw 1    92.09  0.003  0.901  0.852  0.768  0.847  0.540    401
+    labelfix, 1,000 checked, draw 2    92.13  0.004  0.901  0.853  0.766  0.851  0.537    285
+    labelfix, 1,000 checked, draw 3    92.04  0.004  0.901  0.851  0.771  0.845  0.540    177
+    labelfix, nobody checked           91.77  0.040  0.883  0.806  0.691  0.846  0.483     91
     cleanlab, net                      81.93      -  0.881
     cleanlab, logistic regression      77.92      -  0.857
 
