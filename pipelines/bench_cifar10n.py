@@ -21,7 +21,8 @@ checked rows. All figures are over the rows that were not checked in that draw:
 
 Measured in one run of 36 minutes, one thread of a 2-core AMD EPYC that had two to four other
 processes to run (seconds are wall time under that load, 50,000 rows each: 108 to 141 in an earlier
-run beside one or two):
+run beside one or two; the prior of `labelfix.methods.margins` was one row at -1 and one at 1, which
+among hundreds of changed rows decides nothing):
 
     worse                              right calib.   rank  alpha   beta   clid  corr.      s
     given                              59.79
