@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -236,9 +236,14 @@ def _read(file: Path, labels: contract.Labels, source: dict[str, Any], scratch: 
     return _samples(table, scratch / "train.npy", size=None)
 
 
-def _samples(table: inputs.Labelled, scratch: Path, size: tuple[int, int] | None) -> Samples:
+def _samples(
+    table: inputs.Labelled,
+    scratch: Path,
+    size: tuple[int, int] | None,
+    compared_with: NDArray[Any] | None = None,
+) -> Samples:
     if table.features is not None:
-        keys = inputs.content_keys(table.features)
+        keys = inputs.content_keys(table.features, like=compared_with)
         return Samples(ids=table.ids, values=table.features, keys=keys, labels=table.labels)
     pixels = inputs.decode(table, scratch, size=size)
     return Samples(ids=table.ids, values=pixels.images, keys=pixels.keys, labels=table.labels)
@@ -260,14 +265,17 @@ def _test(
             file=test,
         )
     table = inputs.read_labelled(test, like=labels.class_names, features=features)
-    found = samples_like(table, train.values.shape[1:], scratch / "test.npy", features or test)
-    if table.features is None:
-        return found
-    return replace(found, keys=inputs.content_keys(table.features, like=train.values))
+    shape, file = train.values.shape[1:], features or test
+    return samples_like(table, shape, scratch / "test.npy", file, compared_with=train.values)
 
 
 def samples_like(
-    table: inputs.Labelled, shape: tuple[int, ...], scratch: Path, file: Path
+    table: inputs.Labelled,
+    shape: tuple[int, ...],
+    scratch: Path,
+    file: Path,
+    *,
+    compared_with: NDArray[Any] | None = None,
 ) -> Samples:
     """Samples as the net knows them: images are scaled to its size, features must be as wide.
 
@@ -276,9 +284,10 @@ def samples_like(
         shape: of one sample that the net knows: (H, W, 3), or (D,).
         scratch: a file for decoded images.
         file: to blame.
+        compared_with: features among which these rows are looked for by their keys.
     """
     size = (shape[0], shape[1]) if len(shape) == 3 else None
-    samples = _samples(table, scratch, size)
+    samples = _samples(table, scratch, size, compared_with)
     if samples.values.shape[1:] != shape:
         raise InputError(
             f"has features of width {samples.values.shape[1]}, the dataset's are {shape[0]} wide",

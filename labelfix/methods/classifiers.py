@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from labelfix.methods import backbones
+from labelfix.methods.design import varies
 from labelfix.methods.sources import Source
 
 _SOME = 2**16  # rows that features are standardised by
-ROUNDING = 1e-6  # of a float32 column's mean: what varies less is constant
 
 
 class ImageClassifier(nn.Module):
@@ -59,8 +59,7 @@ class FeatureClassifier(nn.Module):
         some = torch.from_numpy(np.array(features[:_SOME], dtype=np.float32))
         mean_D, std_D = some.mean(0), some.std(0, correction=0)
         net.mean.copy_(mean_D)
-        # What rounding leaves of a constant is no signal; anything over infinity is 0.
-        net.std.copy_(std_D.where(std_D > ROUNDING * mean_D.abs(), torch.inf))
+        net.std.copy_(std_D.where(varies(mean_D, std_D), torch.inf))  # over infinity all is 0
         return net
 
     def forward(self, features: Tensor, embeddings: bool = False) -> Tensor | tuple[Tensor, Tensor]:

@@ -23,7 +23,6 @@ class Matrix(Protocol):
 
 BLOCK_ROWS = 8192
 SCALE_RANGE = 4.0
-ROUNDING = 1e-6  # of a column's own size: what varies less is constant
 RESIDENT_BYTES = 2**29  # above this, float16 features are widened a block at a time
 
 
@@ -56,8 +55,9 @@ class Design:
                 return features
             features = features.source
         mean, std = _moments(features)
-        varies = std > ROUNDING * (mean.square() + std.square()).sqrt()
-        scale = torch.where(varies, 1 / (std.clamp_min(1e-30) * features.shape[1] ** 0.5), 0.0)
+        scale = torch.where(
+            varies(mean, std), 1 / (std.clamp_min(1e-30) * features.shape[1] ** 0.5), 0.0
+        )
         mean, scale = mean.float().to(device), scale.float().to(device)
         design = cls(source=features, mean=mean, scale=scale, device=device, resident=None)
         if not fits(design.shape, device):
@@ -113,6 +113,11 @@ class Design:
         relative_D = relative_D.clamp(1 / SCALE_RANGE, SCALE_RANGE) * varies_D
         scale_D = relative_D * (len(std_D) / relative_D.square().mean()) ** 0.5
         return torch.nn.functional.pad(scale_D.float(), (0, 1)).to(self.device)
+
+
+def varies(mean_D: Tensor, std_D: Tensor) -> Tensor:
+    """Which columns vary, ``(D,)``, by more than what rounding leaves of a float32 constant."""
+    return std_D > 1e-6 * mean_D.abs()
 
 
 def _moments(features: Matrix) -> tuple[Tensor, Tensor]:
