@@ -10,7 +10,7 @@ from typing import Protocol
 
 from labelfix.artifacts import OutputFolder
 from labelfix.errors import InputError
-from labelfix.methods.devices import pick_device
+from labelfix.methods.devices import pick_device, require_hardware
 from labelfix.methods.nodes import require_nodes
 from labelfix.methods.plans import PLANS, STEERABLE
 from labelfix.methods.training import LoopConfig
@@ -35,6 +35,8 @@ class Settings(Protocol):
     def devices(self) -> int: ...
     @property
     def num_nodes(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
 
 
 def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
@@ -45,7 +47,7 @@ def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
         choices: the values that a setting may take, by its name.
 
     Raises:
-        InputError: a value is out of range, or the device is absent.
+        InputError: a value is out of range, or this machine lacks what is asked for.
     """
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
@@ -58,7 +60,7 @@ def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
         if value is not None and value < least:
             option = name.replace("_", "-")
             raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
-    pick_device(settings.device)
+    require_hardware(settings.device, settings.devices, settings.num_nodes, settings.precision)
     require_nodes(settings.num_nodes)
 
 

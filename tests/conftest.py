@@ -76,6 +76,14 @@ class Files:
     features: Path
     truth: Path
 
+    @property
+    def purify(self) -> tuple[object, ...]:
+        """The command that purifies it, in a second."""
+        return (
+            "purify", self.data, "--features", self.features, "--clean-set", self.clean,
+            "--method", "dmlp", "--device", "cpu",
+        )  # fmt: skip
+
 
 @pytest.fixture
 def feature_files(tmp_path):

@@ -49,10 +49,7 @@ def labelfix(capfd, monkeypatch):
 @pytest.fixture
 def purified(feature_files, labelfix, tmp_path):
     files = feature_files()
-    done = labelfix(
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--out", tmp_path / "run", "--device", "cpu", "--json",
-    )  # fmt: skip
+    done = labelfix(*files.purify, "--out", tmp_path / "run", "--json")
     assert done.status == 0
     return files, tmp_path / "run", done
 
@@ -133,10 +130,7 @@ def test_purify_json_alone_on_stdout(purified):
 
 def test_purify_in_words(purified, labelfix):
     files, run, _ = purified
-    done = labelfix(
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--out", run, "--device", "cpu",
-    )  # fmt: skip
+    done = labelfix(*files.purify, "--out", run)
     assert done.status == 0
     for words in (
         "200 rows, 3 classes",
@@ -151,10 +145,7 @@ def test_purify_in_words(purified, labelfix):
 
 def test_default_output_folder(feature_files, labelfix):
     files = feature_files()
-    done = labelfix(
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--device", "cpu",
-    )  # fmt: skip
+    done = labelfix(*files.purify)
     assert done.status == 0
     assert (files.folder / "data-purified" / "labels.parquet").exists()
 
@@ -173,10 +164,7 @@ def test_without_checked_rows_the_table_says_whose_opinion_it_is(feature_files, 
 def test_brackets_in_a_path_are_printed(feature_files, labelfix, tmp_path):
     files = feature_files()
     out = tmp_path / "run[bold]"
-    done = labelfix(
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--device", "cpu", "--out", out,
-    )  # fmt: skip
+    done = labelfix(*files.purify, "--out", out)
     assert f"wrote {out / 'labels.parquet'}" in done.out
 
 
@@ -321,10 +309,7 @@ def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tm
 
     monkeypatch.setattr(stages, "run_methods", collapse)
     files = feature_files()
-    done = labelfix(
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--out", tmp_path / "run", "--json",
-    )  # fmt: skip
+    done = labelfix(*files.purify, "--out", tmp_path / "run", "--json")
     assert done.status == 1
     assert done.out == ""
     assert done.error.endswith("collapsed onto 1 of 3 classes; nothing was written")
@@ -350,10 +335,7 @@ def test_a_full_disk_or_memory_is_one_line_and_status_1(
 
     monkeypatch.setattr(stages, "write_labels", fail)
     files = feature_files()
-    done = labelfix(
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--out", tmp_path / "run",
-    )  # fmt: skip
+    done = labelfix(*files.purify, "--out", tmp_path / "run")
     assert done.status == 1
     assert words.replace("OUT", str(tmp_path / "run")) in done.error
     assert not (tmp_path / "run" / "labels.parquet").exists()
@@ -372,10 +354,7 @@ DAMAGE = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_stage_is_one_line_that_says_fresh(name, labelfix, feature_files, tmp_path):
     files, run = feature_files(), tmp_path / "run"
-    command = [
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--out", run,
-    ]  # fmt: skip
+    command = [*files.purify, "--out", run]
     assert labelfix(*command).status == 0
     file, before = run / "stages" / name, (run / "labels.parquet").read_bytes()
     content = DAMAGE[name]
@@ -399,9 +378,6 @@ def test_an_interrupt_is_status_1(labelfix, monkeypatch, feature_files, tmp_path
 
     monkeypatch.setattr(stages, "run_methods", interrupt)
     files = feature_files()
-    done = labelfix(
-        "purify", files.data, "--features", files.features, "--clean-set", files.clean,
-        "--method", "dmlp", "--out", tmp_path / "run",
-    )  # fmt: skip
+    done = labelfix(*files.purify, "--out", tmp_path / "run")
     assert done.status == 1
     assert "interrupted; the same command goes on where it stopped" in done.error

@@ -10,11 +10,19 @@ from torch import nn
 
 from labelfix.errors import DegenerateLearningError, InputError
 from labelfix.methods import devices
-from labelfix.methods.devices import algebra_device, pick_device, pick_precision, seed_global
+from labelfix.methods.devices import (
+    algebra_device,
+    make_fabric,
+    pick_device,
+    pick_precision,
+    seed_global,
+)
 from labelfix.methods.loop import train
 from labelfix.methods.resident import ImageStore
 from labelfix.methods.training import LoopConfig
 from labelfix.methods.worker import derive_seed, lr_factor
+from labelfix.retraining import RetrainConfig
+from labelfix.run import PurifyConfig
 
 
 class Regression:
@@ -234,6 +242,24 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no cuda"):
             pick_device("cuda")
+
+
+def test_hardware_is_asked_for_before_any_work():
+    with pytest.raises(InputError, match="no 16-mixed"):
+        PurifyConfig(device="cpu", precision="16-mixed")
+    with pytest.raises(InputError, match="no 16-mixed"):
+        RetrainConfig(device="cpu", precision="16-mixed")
+
+
+def test_a_mixed_fabric_computes_in_bf16_and_does_not_announce_it(caplog):
+    with caplog.at_level("INFO", logger="lightning_fabric"):
+        fabric = make_fabric("cpu", 1, 1, "bf16-mixed")
+        net = fabric.setup(torch.nn.Linear(3, 2), move_to_device=False)
+        weighed = []
+        net.module.register_forward_hook(lambda *passed: weighed.append(passed[2].dtype))
+        net(torch.ones(1, 3))
+    assert weighed == [torch.bfloat16]
+    assert not caplog.records
 
 
 def test_image_store(tmp_path):

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from labelfix.errors import InputError
 
@@ -87,22 +88,39 @@ def seed_global(seed: int, device: torch.device) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
+def require_hardware(
+    device: str, devices: int, num_nodes: int, precision: str
+) -> tuple[torch.device, str]:
+    """The device and Fabric's name of the precision, if this machine has what is asked for.
+
+    Raises:
+        InputError: the device is absent, there are fewer than asked, a CPU shall compute in
+            16-mixed, or torchrun started us.
+    """
+    kind = pick_device(device)
+    if precision == "16-mixed" and kind.type == "cpu":
+        raise InputError("a CPU has no 16-mixed precision", mend="use --precision bf16-mixed")
+    if devices > 1 or num_nodes > 1:
+        _check_spawn(kind, devices)
+    return kind, pick_precision(kind, precision)
+
+
 def make_fabric(device: str, devices: int, num_nodes: int, precision: str) -> Fabric:
     """A Fabric for these devices; with more than one process, DDP over spawned processes.
 
     Raises:
-        InputError: the device is absent, there are fewer than asked, or torchrun started us.
+        InputError: as :func:`require_hardware`.
     """
-    kind = pick_device(device)
-    spawn = devices > 1 or num_nodes > 1
-    if spawn:
-        _check_spawn(kind, devices)
+    kind, name = require_hardware(device, devices, num_nodes, precision)
+    mixed = name.endswith("-mixed")
     return Fabric(
         accelerator=kind.type,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="ddp_spawn" if spawn else "auto",
-        precision=pick_precision(kind, precision),  # type: ignore[arg-type]
+        strategy="ddp_spawn" if devices > 1 or num_nodes > 1 else "auto",
+        # Named as a string, Fabric would announce it once for every net of every fold.
+        plugins=MixedPrecision(name, kind.type) if mixed else None,  # type: ignore[arg-type]
+        precision=None if mixed else name,  # type: ignore[arg-type]
     )
 
 
