@@ -42,10 +42,18 @@ class OneLine(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             reason = " ".join((error.strerror or str(error)).split())
             _leave(f"{where}{reason}; mend that, and the same command goes on where it stopped", 1)
-        except MemoryError as error:
-            what = f" ({error})" if str(error) else ""
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            what = f" ({str(error).splitlines()[0]})" if str(error) else ""
             _leave(f"out of memory{what}; free some, or give fewer rows or columns", 1)
         sys.exit(0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch says so by a RuntimeError: of its own class on a GPU, by its words on a CPU."""
+    said = f"{type(error).__name__} {error}"
+    return any(words in said for words in ("MemoryError", "OutOfMemory", "can't allocate memory"))
 
 
 def _leave(message: str, status: int) -> None:

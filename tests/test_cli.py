@@ -8,6 +8,7 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from labelfix import contract
 from labelfix.cli import main
@@ -321,6 +322,10 @@ TROUBLE = {
     "x.npy: Permission denied; mend": PermissionError(13, "Permission denied", "x.npy"),
     "OUT: 10 requested and 2 written; mend": OSError("10 requested\nand 2 written"),
     "out of memory (no 9 GiB); free some": MemoryError("no 9 GiB"),
+    "out of memory (CUDA is full); free some": torch.OutOfMemoryError("CUDA is full\nmore"),
+    "out of memory ([cpu] can't allocate memory: 9); free": RuntimeError(
+        "[cpu] can't allocate memory: 9\nstack"
+    ),
 }
 
 
