@@ -152,7 +152,7 @@ def test_a_batch_is_no_larger_than_the_rows():
 
 
 @pytest.mark.slow
-def test_two_processes(tmp_path):
+def test_two_processes(tmp_path, capfd):
     images = np.random.default_rng(0).integers(0, 3, (50, 4, 4, 3), dtype=np.uint8)
     build = partial(Regression, store=ImageStore(images))
     seen = []
@@ -164,6 +164,7 @@ def test_two_processes(tmp_path):
     assert [r["rows"] for r in metrics(one)[1:]] == pytest.approx(
         [r["rows"] for r in metrics(trained)[1:]]
     )
+    assert "distributed" not in "".join(capfd.readouterr())  # Fabric's banners tear progress bars
 
 
 @pytest.mark.slow

@@ -67,6 +67,25 @@ def test_gcv_equals_the_hat_matrix_formula(ridge):
     assert float(found) == pytest.approx(float(expected), rel=1e-10)
 
 
+@pytest.mark.parametrize("fails", ["nan", "error"])
+def test_where_float32_fails_the_spectrum_comes_from_float64(fails, monkeypatch):
+    features = torch.randn(12, 30)
+    gram, solve = features.T @ features, torch.linalg.eigh
+
+    def broken(matrix):
+        if matrix.dtype == torch.float64:
+            return solve(matrix)
+        if fails == "error":
+            raise torch.linalg.LinAlgError("did not converge")
+        values, vectors = solve(matrix)
+        return values.index_fill(0, torch.tensor([3]), torch.nan), vectors
+
+    monkeypatch.setattr(torch.linalg, "eigh", broken)
+    values, vectors = ridge_spectrum(gram)
+    assert values.dtype == vectors.dtype == torch.float32
+    torch.testing.assert_close((vectors * values) @ vectors.T, gram, rtol=1e-4, atol=1e-4)
+
+
 def test_gcv_prefers_a_strong_ridge_for_noise_and_a_weak_one_for_signal():
     features = draw(40, 20)
     spectrum, rows = ridge_spectrum(features.T @ features), torch.tensor(40.0)

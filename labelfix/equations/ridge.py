@@ -29,8 +29,17 @@ def ridge_spectrum(gram_DD: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues ``(..., D)``, clamped at 0, and eigenvectors ``(..., D, D)`` of ``F^T F``.
 
     Computed once for fixed features; every ridge parameter then solves in O(K D^2).
+
+    LAPACK's float32 routine now and then gives NaN, or does not converge, where the matrix is
+    singular (seen with MKL on AVX-512, more columns than rows); then float64 answers.
     """
-    values_D, vectors_DD = torch.linalg.eigh(gram_DD)
+    try:
+        values_D, vectors_DD = torch.linalg.eigh(gram_DD)
+        failed = bool(values_D.isnan().any() or vectors_DD.isnan().any())
+    except torch.linalg.LinAlgError:
+        failed = True
+    if failed:
+        values_D, vectors_DD = (part.to(gram_DD) for part in torch.linalg.eigh(gram_DD.double()))
     return values_D.clamp_min(0), vectors_DD
 
 

@@ -11,12 +11,14 @@ Launchers that start one process a device by themselves (torchrun) are refused w
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.strategies import DDPStrategy
 
 from labelfix.errors import InputError
 
@@ -105,6 +107,17 @@ def require_hardware(
     return kind, pick_precision(kind, precision)
 
 
+class SpawnedProcesses(DDPStrategy):
+    """DDP over processes that are started for one training, and do not announce themselves."""
+
+    def __init__(self) -> None:
+        super().__init__(start_method="spawn")
+
+    def setup_environment(self) -> None:
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # in the new process
+        super().setup_environment()
+
+
 def make_fabric(device: str, devices: int, num_nodes: int, precision: str) -> Fabric:
     """A Fabric for these devices; with more than one process, DDP over spawned processes.
 
@@ -117,7 +130,7 @@ def make_fabric(device: str, devices: int, num_nodes: int, precision: str) -> Fa
         accelerator=kind.type,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="ddp_spawn" if devices > 1 or num_nodes > 1 else "auto",
+        strategy=SpawnedProcesses() if devices > 1 or num_nodes > 1 else "auto",
         # Named as a string, Fabric would announce it once for every net of every fold.
         plugins=MixedPrecision(name, kind.type) if mixed else None,  # type: ignore[arg-type]
         precision=None if mixed else name,  # type: ignore[arg-type]
