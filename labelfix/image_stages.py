@@ -163,7 +163,8 @@ def embed_images(
 ) -> tuple[np.ndarray, str]:
     """Stage embed: ``(N + M, D)`` float16 features, memory-mapped, and their key."""
     name = run.config.backbone_name
-    key = fingerprint(images=digest(pixels.keys), backbone=weights_key)
+    precision = run.config.precision
+    key = fingerprint(images=digest(pixels.keys), backbone=weights_key, precision=precision)
 
     def build(place: Path) -> None:
         side = max(pixels.images.shape[1:3])
@@ -173,6 +174,7 @@ def embed_images(
                 backbone,
                 pixels.images,
                 device=run.config.device,
+                precision=precision,
                 destination=place / "features.npy",
                 on_batch=lambda done: advance(done, len(pixels.images), ""),
             )

@@ -13,6 +13,7 @@ from labelfix.methods.embed import embed
 from labelfix.methods.moco import KeyQueue, MocoConfig
 from labelfix.methods.pretraining import CheckedImages, PretrainConfig, default_epochs, pretrain
 from labelfix.methods.projection import ContrastiveConfig
+from labelfix.methods.resident import ImageStore
 from labelfix.methods.training import LoopConfig
 
 CPU = LoopConfig(epochs=1, device="cpu", precision="32-true")
@@ -116,6 +117,20 @@ def test_embed_writes_half_precision_to_a_file(data, tmp_path):
     assert seen == [100, 200, 256]
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
     assert backbone.training
+
+
+def test_embed_computes_in_the_precision_that_was_asked_for(data):
+    images, _ = data
+    backbone = backbones.build("smallconv", 12).eval()
+    with torch.no_grad():
+        exact = backbone(ImageStore(images).to(torch.device("cpu"), keep=False)[torch.arange(256)])
+    full, half = (
+        embed(backbone, images, device="cpu", precision=precision)
+        for precision in ("32-true", "bf16-mixed")
+    )
+    assert np.array_equal(full, exact.half().numpy())
+    assert not np.array_equal(full, half)
+    np.testing.assert_allclose(half, full, atol=0.05 * np.abs(full).max())
 
 
 def test_features_that_are_not_finite(data):

@@ -72,10 +72,10 @@ def _cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, check, bool)() for check in checks)
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """The context for inference: bf16 or fp16 where that is fast, nothing elsewhere."""
+def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
+    """The context for inference: by itself bf16 or fp16 where that is fast, nothing elsewhere."""
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    dtype = kinds.get(pick_precision(device))
+    dtype = kinds.get(pick_precision(device, precision))
     return torch.autocast(device.type, dtype) if dtype is not None else nullcontext()
 
 

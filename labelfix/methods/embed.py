@@ -21,6 +21,7 @@ def embed(
     *,
     batch_size: int = 512,
     device: str = "auto",
+    precision: str = "auto",
     destination: Path | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
@@ -30,7 +31,8 @@ def embed(
         backbone: left in the mode it was in, on `device`.
         images: uint8 (N, H, W, 3), an array or an `np.memmap`.
         batch_size: images a pass.
-        device: auto, cpu, cuda or mps; a GPU computes in bf16 or fp16.
+        device: auto, cpu, cuda or mps.
+        precision: auto (bf16 or fp16 where that is fast), 32-true, bf16-mixed or 16-mixed.
         destination: an .npy file that is written as the work goes on; None = in memory. Write
             aside and rename where a half-written file could be mistaken for a whole one.
         on_batch: called with the number of images done.
@@ -49,7 +51,7 @@ def embed(
     backbone.to(place).eval()
     for start in range(0, len(images), batch_size):
         rows = torch.arange(start, min(start + batch_size, len(images)))
-        with autocast(place):
+        with autocast(place, precision):
             features = backbone(store[rows])
         half = features.half()
         if not half.isfinite().all():
