@@ -98,7 +98,7 @@ def purify(
             are in ``features``.
         method: auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; without
             checked rows auto is clid, and only clid, mw-net and vri are possible.
-        upper_loss: what steers mw-net and vri: ce-clean, ce-noisy, small-loss, mae, clid or
+        upper_loss: what steers clid, mw-net and vri: ce-clean, ce-noisy, small-loss, mae, clid or
             clid-sparse; auto is ce-clean for mw-net with checked rows, else clid.
         min_precision: least posterior probability of a changed label, in [0, 1].
         seed: with it, the result is determined.

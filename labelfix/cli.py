@@ -161,7 +161,7 @@ def main() -> None:
     "--upper-loss",
     default="auto",
     show_default=True,
-    help="What steers mw-net and vri: ce-clean, ce-noisy, small-loss, mae, clid or clid-sparse.",
+    help="What steers clid, mw-net, vri: ce-clean, ce-noisy, small-loss, mae, clid, clid-sparse.",
 )
 @click.option(
     "--learn-from",

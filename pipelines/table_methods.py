@@ -118,8 +118,11 @@ from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
 from labelfix.methods.bilevel import Learner
 from labelfix.methods.cross_fit import cross_fit
+from labelfix.methods.design import Design
 from labelfix.methods.judge import judge
+from labelfix.methods.kernel import KernelColumns, KernelRidge
 from labelfix.methods.neighbours import Neighbours, nearest
+from labelfix.methods.opinions import neighbour_opinions
 from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.plans import PLANS, sized
 from labelfix.methods.teachers import WeightNet
@@ -216,7 +219,7 @@ PLAIN = Plan(
 
 
 def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Prediction:
-    """What the method predicts, and what stands beside it in purify; for ce, nothing does."""
+    """What the method predicts, and what stands beside it in purify."""
     config = PurifyConfig(method="auto" if method == "ce" else method, seed=seed, device="cpu")
     if method != "ce":
         return run_methods(rows, graph, config)
@@ -224,9 +227,11 @@ def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Prediction
     task = task_of(replace(rows, checked=np.full_like(rows.checked, -1)), fold, config)
     plan, epochs = sized(PLAIN, task)
     found = cross_fit(task, plan, replace(config.loop, seed=seed, epochs=epochs))
+    votes_NK = neighbour_opinions(graph, rows.known, fold, rows.classes)
+    kernel = KernelRidge(KernelColumns(Design.of(rows.features)), rows.known, fold, rows.classes)
     return Prediction(
         log_probabilities={"ce": found.log_probabilities},
-        opinions=np.empty((0, *found.log_probabilities.shape), np.float32),
+        opinions=np.stack([votes_NK, kernel.own()]),
         folds=fold,
         account={"ce": found.account},
     )

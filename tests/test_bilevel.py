@@ -133,6 +133,18 @@ def test_a_fold_without_checked_rows_is_an_alarm(blobs):
         FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=True)
 
 
+def test_images_need_two_checked_rows_in_a_fold(blobs):
+    """Batch normalisation has no statistics of one."""
+    made = blobs(rows=60, checked=2)
+    made.folds[0], made.folds[1] = 0, 1
+    task = task_of(made)
+    assert len(FoldRows(task, 0, torch.device("cpu"), clean_apart=True).clean) == 1
+    apart = replace(task, frozen=FeatureRows(made.features))
+    assert apart.images
+    with pytest.raises(DegenerateLearningError, match="fold 0: only one checked row is left"):
+        FoldRows(apart, 0, torch.device("cpu"), clean_apart=True)
+
+
 def test_equal_seeds_give_equal_bits(blobs):
     task = task_of(blobs(rows=150))
     one, two, three = (
@@ -231,8 +243,17 @@ def test_small_losses_are_the_rows_of_right_labels(blobs):
     assert len(chosen) == 60
 
 
-def test_equal_losses_do_not_stop_the_choice():
-    assert upper_losses._likely_clean(np.ones(9, np.float32)).all()
+def test_a_hard_class_has_its_share_of_small_losses(blobs):
+    made = blobs(rows=300, noise=0.3, checked=0)
+    data = FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=False)
+    losses = np.where(data.noisy_labels == 2, 9.0, 0.0) + np.random.default_rng(0).random(
+        len(data.noisy)
+    )
+    chosen = UPPER_LOSSES["small-loss"](data, MetaSet(rows=60)).choose_again(losses)
+    assert np.bincount(made.given[chosen.numpy()]).tolist() == [20, 20, 20]
+    taken = np.isin(data.noisy.numpy(), chosen.numpy()) & (data.noisy_labels == 2)
+    others = ~taken & (data.noisy_labels == 2)
+    assert losses[taken].max() < losses[others].min()
 
 
 def test_mean_absolute_error():
@@ -255,6 +276,18 @@ def test_meta_steps_stop_when_the_upper_loss_has_settled(blobs):
     assert moved == [0, 1, 2]  # no epoch fell by nine tenths; two in a row end it
 
 
+def test_clid_rests_first_and_then_teaches_every_fifth_step(blobs):
+    learner = learner_of(task_of(blobs(rows=200)), quick("clid", warm_up=0.5))
+    steps, moved, generator = [], [], torch.Generator().manual_seed(0)
+    step = learner.student.step
+    learner.student.step = lambda gradient: steps.append(1) or step(gradient)
+    learner.move_teacher = lambda gradient: moved.append(int(learner.record.epoch))
+    for epoch in range(4):
+        learner.step(learner.epoch_rows(epoch, generator)[:60], generator)
+    assert len(steps) == 20
+    assert moved == [2, 3]
+
+
 # --- settings -------------------------------------------------------------------------------
 
 
@@ -262,8 +295,18 @@ def test_plans_take_the_upper_loss_that_is_possible():
     assert plan_for("mw-net", checked=True).upper == "ce-clean"
     assert plan_for("mw-net", checked=False).upper == "clid"
     assert plan_for("vri", "mae", checked=True).upper == "mae"
+    assert plan_for("clid", "clid-sparse", checked=False).upper == "clid-sparse"
     assert plan_for("mlc", checked=True).needs_checked
     assert not plan_for("clid", checked=True).needs_checked
+
+
+def test_emlc_takes_five_student_steps_to_one_of_the_teacher_on_images(blobs):
+    made = blobs(rows=150)
+    task = task_of(made)
+    on_images = replace(task, frozen=FeatureRows(made.features))
+    for some, steps in ((task, 1), (on_images, 5)):
+        plan, _ = sized(PLANS["emlc"], some)
+        assert (plan.rule.steps, plan.config.student_steps) == (steps, steps)
 
 
 def test_small_sets_are_passed_more_often(blobs):
@@ -302,6 +345,16 @@ def test_snapshots_keep_the_lowest_scores_and_average_them():
     assert not kept.offer(net, float("nan"))
 
 
+def test_snapshots_are_chosen_by_the_upper_loss(blobs):
+    learner = learner_of(task_of(blobs(rows=150)), quick("mlc"))
+    assert len(learner.snapshots.nets) == 5
+    offered = []
+    learner.snapshots.offer = lambda net, score: offered.append(score)
+    with torch.no_grad():
+        reported = [learner.evaluate(epoch)["upper_loss"] for epoch in range(3)]
+    assert offered == reported[1:]
+
+
 # --- alarms ---------------------------------------------------------------------------------
 
 
@@ -329,6 +382,22 @@ def test_alarms_name_the_sign_and_the_folds():
     assert shut.startswith("the barrier stayed at zero")
     (rose,) = alarms([falling(upper_loss=1.9)])
     assert rose.startswith("the upper loss rose")
+
+
+@pytest.mark.parametrize(
+    ("losses", "rises"),
+    [
+        ((0.00774, 0.00740, 0.00678, 0.00741), True),  # CLID, on its way to noisy labels
+        ((0.00774, 0.00740, 0.00700, 0.00678), False),
+        ((2.3, 1e3, 6e9, 1.3e8), True),  # never below where it began
+        ((2.3, 0.9, 0.50, 0.55), False),
+        ((2.3, 2.301, 2.299, 2.301), False),  # goes nowhere
+        ((2.3, 1e3, 1e3), False),  # too short to say
+    ],
+)
+def test_a_rise_is_measured_in_the_loss_s_own_range(losses, rises):
+    told = alarms([history(*({"upper_loss": value} for value in losses))])
+    assert bool(told) == rises
 
 
 def test_a_teacher_that_never_moves_is_told(blobs):

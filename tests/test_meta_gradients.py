@@ -194,14 +194,26 @@ def relative(found, expected):
         (MLC(), "gated", "ce-clean"),
         (MetaWeightNet(), "weights", "ce-clean"),
         (MetaWeightNet(), "weights", "clid"),
-        (MetaWeightNet(divergence=0.0), "rectifier", "clid"),
+        (MetaWeightNet(), "rectifier", "clid"),
     ],
 )
 def test_one_step_equals_double_backward(rule, teacher, upper, norm, optimizer):
     made = learner(rule, teacher, norm=norm, optimizer=optimizer, upper=upper)
     found, before = caught(made)
     expected = double_backward(made, before, optimizer, upper, torch.arange(6))
+    if teacher == "rectifier":
+        own = literal_divergence(made.teacher, made.data.batch(torch.arange(6), None))
+        parts = torch.autograd.grad(own, list(made.teacher.parameters()), materialize_grads=True)
+        expected = [part + more for part, more in zip(expected, parts, strict=True)]
     assert relative(found, expected) < 1e-10
+
+
+def literal_divergence(teacher, batch):
+    """VRI's penalty: a hundredth of ``KL(posterior || prior)``, a class and row."""
+    seen = torch.cat([batch.features, teacher.embedding(batch.labels)], dim=1)
+    pairs = (teacher.posterior(seen).chunk(2, 1), teacher.prior(batch.features).chunk(2, 1))
+    posterior, prior = (torch.distributions.Normal(mean, log.exp()) for mean, log in pairs)
+    return 0.01 * torch.distributions.kl_divergence(posterior, prior).mean()
 
 
 class OnlyMeta(EMLC):
@@ -219,6 +231,48 @@ def test_emlc_with_one_step_equals_double_backward(norm, optimizer):
     if norm == "train norm":  # the upper gradient is taken where the real step has led
         before["buffers"] = dict(made.student.net.named_buffers())
     expected = double_backward(made, before, optimizer, "ce-clean", torch.arange(6))
+    assert relative(found, expected) < 1e-10
+
+
+@pytest.mark.parametrize("adversarial", [True, False])
+def test_emlc_corrupts_every_other_clean_label(adversarial):
+    made = learner(EMLC(adversarial=adversarial), "gated")
+    clean = made.data.batch(torch.arange(NOISY, ROWS), None)
+    logits = draw(len(clean.labels), K)
+    logits[torch.arange(len(clean.labels)), clean.labels] = 9.0
+    found = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        labels, kept = made.plan.rule.corrupt(clean, logits, generator)
+        assert kept.tolist() == [True, False] * (len(labels) // 2)
+        assert torch.equal(labels == clean.labels, kept)
+        found.append(labels[~kept])
+    wrong = logits.scatter(1, clean.labels[:, None], -9.0).argmax(1)[~kept]
+    assert all(torch.equal(labels, wrong) for labels in found) == adversarial
+    if not adversarial:
+        seen = torch.stack(found)
+        assert all(len(seen[:, row].unique()) == K - 1 for row in range(seen.shape[1]))
+
+
+def test_emlc_s_teacher_learns_from_its_own_losses_too():
+    """Eq. 12: cross-entropy of clean rows, and the gate told right labels from wrong ones."""
+    whole, bare = learner(EMLC(), "gated"), learner(OnlyMeta(), "gated")
+    drawn, draw_rows, strong = [], whole.meta_rows, []
+    whole.meta_rows = lambda: drawn.append(draw_rows()) or drawn[-1]
+    real = whole.data.strong_batch
+    whole.data.strong_batch = lambda *words: strong.append(words[0]) or real(*words)
+    found = [a - b for a, b in zip(caught(whole)[0], caught(bare)[0], strict=True)]
+    assert len(strong) == 1  # AutoAugment's
+    clean, teacher = whole.data.batch(drawn[1], None), whole.teacher
+    body = teacher.net.backbone(clean.x)
+    logits = teacher.net.head(body)
+    wrong = logits.scatter(1, clean.labels[:, None], -torch.inf).argmax(1)
+    kept = torch.arange(len(wrong)) % 2 == 0
+    labels = torch.where(kept, clean.labels, wrong)
+    odds = teacher.gate(torch.cat([body, teacher.embedding(labels)], dim=1))[:, 0]
+    loss = F.cross_entropy(logits, clean.labels)
+    loss = loss + F.binary_cross_entropy_with_logits(odds, kept.double())
+    expected = torch.autograd.grad(loss, list(teacher.parameters()), materialize_grads=True)
     assert relative(found, expected) < 1e-10
 
 
@@ -404,6 +458,27 @@ def test_barrier_directions_equal_the_literal_ones(rule, norm, optimizer):
     assert float(metrics["barrier"]) == pytest.approx(beta, rel=1e-9)
     assert relative(list(steps[0].values()), w) < 1e-10
     assert relative(found[0], alpha) < 1e-10
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_mlc_d_s_inner_steps_equal_the_literal_ones(optimizer):
+    made = learner(MLC_D, "corrector", optimizer=optimizer)
+    seen, real, draw_rows = [], made.student.replayed, made.more_rows
+    made.student.replayed = lambda weights, x: seen.append(weights) or real(weights, x)
+    rows = [torch.arange(6)]
+    made.more_rows = lambda size: rows.append(draw_rows(size)) or rows[-1]
+    made.move_teacher = lambda gradient: None
+    before = snapshot(made.student)
+    made.plan.rule.step(made, rows[0], torch.Generator().manual_seed(1))
+    assert len(rows) == 5
+    assert len({tuple(some.tolist()) for some in rows}) == 5
+    weights = leaves(before)
+    for some in rows:
+        slopes = literal_inner(made, weights, before, some, create_graph=False)
+        stepped = literal_step(weights, slopes, before, optimizer)
+        weights = {name: part.detach().requires_grad_() for name, part in stepped.items()}
+    found, expected = ([part.detach() for part in some.values()] for some in (seen[0], weights))
+    assert relative(found, expected) < 1e-10
 
 
 def test_mlc_d_looks_five_steps_ahead():

@@ -20,13 +20,18 @@ def recipe(name, monkeypatch):
     return module
 
 
-@pytest.mark.parametrize("method", ["ebomlc", "vri"])
-def test_papers_settings_in_their_tiny_form(monkeypatch, tmp_path, method):
+@pytest.mark.parametrize(
+    ("method", "noise", "right"),
+    [("emlc", "symmetric", 0.55), ("ebomlc", "symmetric", 0.5), ("clid", "human", 0.6)],
+)
+def test_papers_settings_in_their_tiny_form(monkeypatch, tmp_path, capsys, method, noise, right):
     main = recipe("cifar10_meta", monkeypatch).main
     scratch = ["--scratch", str(tmp_path), "--device", "cpu"]
-    found = main(["--tiny", "--method", method, *scratch])
+    found = main(["--tiny", "--method", method, "--noise", noise, *scratch])
     assert 0 <= found["test_accuracy"] <= 1
-    assert found["given"] == pytest.approx(0.5, abs=0.01)
+    assert found["given"] == pytest.approx(right, abs=0.1 if noise == "human" else 0.01)
+    last = capsys.readouterr().out.split("epoch   2/2")[1]
+    assert " upper 0.000 " not in last  # clid's teacher rests in the first epoch
     assert {file.name for file in tmp_path.iterdir()} == {"smallconv.safetensors", "smallconv.npy"}
 
 

@@ -38,8 +38,9 @@ class DynamicBarrier:
     rows that nobody labelled before, the paper's, are as it has them.
 
     Differs: the inner steps are those of the student's optimizer, as MLC's here; the paper has
-    plain ones at its rate, which at AdamW's go nowhere. With those MLC-D was better than EBOMLC on
-    digits with 80 % symmetric noise, against the paper.
+    plain ones at its rate, which at AdamW's go nowhere. Of k > 1 all are taken with the buffers
+    (momentum, moments) as they stand before the first. With plain steps MLC-D was better than
+    EBOMLC on digits with 80 % symmetric noise, against the paper.
     """
 
     inner_steps: int = 1

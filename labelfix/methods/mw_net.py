@@ -10,7 +10,6 @@ from torch import Tensor
 from labelfix.equations.mlc import lower_loss, teacher_gradient
 from labelfix.methods.bilevel import Learner
 from labelfix.methods.task import Batch
-from labelfix.methods.teachers import Rectifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +19,9 @@ class MetaWeightNet:
     Attributes:
         every: steps of the student to one of the teacher. Differs: the papers have 1; CLID-MU names
             more as a way to save.
-        divergence: weight of a rectifier's divergence from its prior (VRI).
     """
 
     every: int = 1
-    divergence: float = 0.01
 
     def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         student = learner.student
@@ -52,8 +49,8 @@ class MetaWeightNet:
         upper, after = learner.upper_gradient(ahead, learner.meta_batch(generator))
         tangent_BK = student.tangent(batch.x, pull(after))
         found = teacher_gradient(targets_BK, learner.teacher_parameters, tangent_BK)
-        if isinstance(learner.teacher, Rectifier):
-            penalty = self.divergence * learner.teacher.divergence(batch)
+        penalty = learner.teacher.penalty(batch)
+        if penalty is not None:
             own = torch.autograd.grad(penalty, learner.teacher_parameters, materialize_grads=True)
             found = [part + more for part, more in zip(found, own, strict=True)]
         learner.move_teacher(found)

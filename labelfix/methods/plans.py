@@ -43,7 +43,7 @@ PLANS = {
     ),
     "vri": Plan(rule=MetaWeightNet(), make_teacher=rectifier, upper="clid"),
 }
-STEERABLE = ("mw-net", "vri")  # by any upper loss
+STEERABLE = ("clid", "mw-net", "vri")  # by any upper loss
 
 
 def plan_for(name: str, upper_loss: str = "auto", *, checked: bool) -> Plan:
@@ -64,15 +64,20 @@ def plan_for(name: str, upper_loss: str = "auto", *, checked: bool) -> Plan:
 
 
 IMAGE_EPOCHS = 15
+EMLC_STEPS = 5  # of the student to one of the teacher, on images: the paper's k on CIFAR
 FEATURE_PASSES, FEATURE_STEPS = 6, 300
 
 
 def sized(plan: Plan, task: Task) -> tuple[Plan, int]:
     """A plan with settings that suit the task, and its epochs.
 
-    Images: the plan's own settings, and EMLC's 15 epochs from pretrained weights. Features: AdamW,
-    larger batches, and few passes, but 300 steps at least.
+    Images: the plan's own settings, and EMLC's 15 epochs from pretrained weights (and its k = 5).
+    Features: AdamW, larger batches, and few passes, but 300 steps at least; k = 1 for all, since
+    the teacher needs as many.
     """
+    if task.images and isinstance(plan.rule, EMLC):
+        config = replace(plan.config, student_steps=EMLC_STEPS)
+        return replace(plan, rule=EMLC(steps=EMLC_STEPS), config=config), IMAGE_EPOCHS
     if task.images:
         return plan, IMAGE_EPOCHS
     config = replace(plan.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)

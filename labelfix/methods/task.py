@@ -87,7 +87,8 @@ class FoldRows:
             in for the given ones.
 
     Raises:
-        DegenerateLearningError: no row with a label is left, or no checked one where those steer.
+        DegenerateLearningError: no row with a label is left, or too few checked ones where those
+            steer: none, or of images one, since batch normalisation needs two.
     """
 
     def __init__(self, task: Task, fold: int, device: torch.device, *, clean_apart: bool) -> None:
@@ -103,8 +104,9 @@ class FoldRows:
         self.given_N = torch.from_numpy(np.where(seen, given, -1)).to(device)
         if not len(self.noisy):
             raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
-        if clean_apart and not len(self.clean):
-            raise DegenerateLearningError(f"fold {fold}: no checked row is left; check more rows")
+        if clean_apart and len(self.clean) < (2 if task.images else 1):
+            left = "only one" if len(self.clean) else "no"
+            raise DegenerateLearningError(f"fold {fold}: {left} checked row is left; check more")
 
     def batch(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
         """Rows by number (int64, CPU), augmented with a generator, else as they are."""

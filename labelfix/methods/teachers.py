@@ -1,6 +1,7 @@
 """Teachers: from a row and its given label to the target that its student learns.
 
-A new one needs no other file: it goes into a :class:`labelfix.methods.bilevel.Plan`.
+A new one needs no other file: it goes into a :class:`labelfix.methods.plan.Plan`, and a Plan that
+``purify --method`` shall know into :data:`labelfix.methods.plans.PLANS`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Teacher(nn.Module):
 
     def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor | None:
         """The teacher's own corrected labels, ``(B, K)`` probabilities; None = it has none."""
+        return None
+
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """A loss of its own beside the upper loss, a scalar; None = it has none."""
         return None
 
 
@@ -167,8 +172,10 @@ class Rectifier(Teacher):
     """VRI's teacher: a random vector in [0, 1]^K for each row, that rectifies its loss.
 
     Sun et al., IJCV 2024: the vector's posterior sees features and label, its prior the features
-    alone; a divergence holds the posterior near the prior (:meth:`divergence`).
+    alone; a divergence holds the posterior near the prior (:meth:`penalty`).
     """
+
+    DIVERGENCE = 0.01  # its weight beside the upper loss
 
     def __init__(self, columns: int, classes: int, *, hidden: int = 128) -> None:
         super().__init__()
@@ -199,7 +206,8 @@ class Rectifier(Teacher):
             mean_BK = mean_BK + log_std_BK.exp() * noise_BK.to(mean_BK)
         return rectified_targets(log_probs_BK, mean_BK.sigmoid(), batch.labels)
 
-    def divergence(self, batch: Batch) -> Tensor:
-        """Mean divergence of the posterior from the prior, in nats a class, a scalar."""
+    def penalty(self, batch: Batch) -> Tensor:
+        """The weighed mean divergence of the posterior from the prior, in nats a class."""
         prior = wide(self.prior(batch.features)).chunk(2, dim=1)
-        return gaussian_divergence(*self(batch.features, batch.labels), *prior).mean()
+        divergence_BK = gaussian_divergence(*self(batch.features, batch.labels), *prior)
+        return self.DIVERGENCE * divergence_BK.mean()

@@ -84,14 +84,17 @@ def ce_noisy(data: FoldRows, settings: MetaSet) -> UpperLoss:
 
 
 def small_loss(data: FoldRows, settings: MetaSet) -> UpperLoss:
-    """Cross-entropy on the rows whose loss is small in their class: CE(p).
+    """Cross-entropy on the rows of smallest loss in each class, the classes in equal shares: CE(p).
 
-    The component of small losses of a mixture of two Gaussians, fitted anew every epoch; the
-    classes in equal shares.
+    Chosen anew every epoch.
+
+    Differs: the paper first keeps the component of small losses of a mixture of two Gaussians. Of a
+    class with enough rows there the smallest losses are the same; a hard class with few would have
+    fewer than its share. And there is no warm-up: the first epoch's rows are as good as drawn.
     """
 
     def choose_again(losses: Losses) -> Tensor:
-        return _balanced(data, settings, _likely_clean(losses), order=losses)
+        return _balanced(data, settings, order=losses)
 
     start = _balanced(data, settings)
     return UpperLoss(rows=start, loss=cross_entropy, choose_again=choose_again)
@@ -153,32 +156,14 @@ def _any(data: FoldRows, settings: MetaSet) -> Tensor:
     return torch.from_numpy(np.sort(rows))
 
 
-def _balanced(
-    data: FoldRows,
-    settings: MetaSet,
-    allowed: NDArray[np.bool_] | None = None,
-    order: Losses | None = None,
-) -> Tensor:
-    """Noisy rows, the classes in equal shares; the first by ``order`` or drawn."""
+def _balanced(data: FoldRows, settings: MetaSet, order: Losses | None = None) -> Tensor:
+    """Noisy rows, the classes in equal shares; the first by ``order``, or drawn."""
     labels, classes = data.noisy_labels, data.task.classes
     random = np.random.default_rng(settings.seed)
     rank = random.random(len(labels)) if order is None else order
-    allowed = np.ones(len(labels), bool) if allowed is None else allowed
     share = max(1, settings.rows // classes)
     chosen = []
     for code in range(classes):
         own = np.flatnonzero(labels == code)
-        own = own[np.lexsort((rank[own], ~allowed[own]))]
-        chosen.append(own[: min(share, max(1, int(allowed[own].sum())))])
+        chosen.append(own[np.argsort(rank[own], kind="stable")][:share])
     return data.noisy[torch.from_numpy(np.sort(np.concatenate(chosen)))]
-
-
-def _likely_clean(losses: Losses) -> NDArray[np.bool_]:
-    """Rows of the component with the smaller mean, by a mixture of two Gaussians."""
-    from sklearn.mixture import GaussianMixture  # scikit-learn takes a second
-
-    column = losses.astype(np.float64)[:, None]
-    if np.ptp(column) < 1e-6:
-        return np.ones(len(losses), bool)
-    mixture = GaussianMixture(2, reg_covar=5e-4, tol=1e-2, random_state=0).fit(column)
-    return mixture.predict(column) == mixture.means_[:, 0].argmin()
