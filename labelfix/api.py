@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from labelfix import contract, stages
 from labelfix.arrays import rows_of
 from labelfix.errors import InputError
-from labelfix.methods.judge import Evidence, Judgement
+from labelfix.methods.judge import Evidence, Judgement, noise_rate
 from labelfix.methods.neighbours import nearest
 from labelfix.methods.scores import Scores
-from labelfix.outcome import corrected, noise_rate
+from labelfix.outcome import corrected
 from labelfix.prediction import run_methods
 from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
@@ -139,7 +139,7 @@ def _result(
     config: PurifyConfig,
     count: int,
 ) -> Result:
-    noise = noise_rate(judgement, rows.given[:count])
+    noise = noise_rate(judgement.soft_labels, rows.given[:count])
     settings = {"method": judgement.witness, "seed": config.seed}
     file = corrected(
         judgement,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labelfix import contract, inputs
 from labelfix.artifacts import row_digest, versions
 from labelfix.methods.evidence import Evidence
-from labelfix.methods.judge import Judgement
+from labelfix.methods.judge import Judgement, noise_rate
 from labelfix.methods.margins import NEVER
 from labelfix.methods.scores import Scores
 from labelfix.rows import Prediction, Rows
@@ -35,7 +35,7 @@ def summarise(
         "class_names": dataset.class_names,
         "settings": asdict(run.config)
         | {"method": judgement.witness, "backbone": run.config.backbone_name},
-        "noise_rate": noise_rate(judgement, dataset.given),
+        "noise_rate": noise_rate(judgement.soft_labels, dataset.given),
         "noise_rate_interval": noise_rate_interval(judgement.evidence),
         "transition_matrix": judgement.transition.tolist(),
         "decisions": {name: decisions.get(name, 0) for name in contract.DECISIONS},
@@ -66,17 +66,6 @@ def source_of(dataset: inputs.Dataset) -> dict[str, str | None]:
         "image_column": dataset.image_column,
         "features": dataset.features_from,
     }
-
-
-def noise_rate(judgement: Judgement, given: NDArray[np.int32]) -> float | None:
-    """Share of wrong labels among the rows that were given one: the posterior's mean doubt.
-
-    Checked rows count as what they are. None where no row has a label.
-    """
-    rows = np.flatnonzero(given >= 0)
-    if not len(rows):
-        return None
-    return float(1 - judgement.soft_labels[rows, given[rows]].astype(np.float64).mean())
 
 
 def noise_rate_interval(evidence: Evidence) -> list[float] | None:

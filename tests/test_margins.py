@@ -26,6 +26,14 @@ def test_half_of_a_claim_is_believed_before_any_change_was_seen():
     assert least_margin(*kept) == least_margin(*no_label) == 0.5
 
 
+def test_the_told_noise_rate_counts_where_no_row_is_audited():
+    no_label = np.array([[0.1, 0.9, 0.0]]), np.array([-1], np.int32), np.array([1], np.int32)
+    assert least_margin(*no_label, told=0.4) == pytest.approx(0.2 / 1.2)
+    assert least_margin(*no_label, told=0.6) == 0
+    kept = np.array([[0.9, 0.1, 0.0]]), np.array([0], np.int32), np.array([0], np.int32)
+    assert least_margin(*kept, told=0.6) == 0.5
+
+
 def test_one_change_by_hand():
     """(1 - m, m) = (0.75, 0.25) mended, beside priors at (1, 0) and (0, 1); half was wrong."""
     ends = np.array([0.75, 0.25])

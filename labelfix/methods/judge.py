@@ -106,8 +106,8 @@ def judge(
     pool = candidates[witness].fit(given, checked, folds, rows_V)
     known_V = given[rows_V], checked[rows_V]
     honest_VK = _cross_fitted(candidates, given, checked, folds, rows_V)
-    margin = least_margin(honest_VK, *known_V)
     soft_NK = pool.judge(predictions[witness], given)
+    margin = least_margin(honest_VK, *known_V, told=noise_rate(soft_NK, given) or 0.0)
     labels = _decide(soft_NK, given, config, margin)
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
@@ -137,6 +137,17 @@ def _judge_unaudited(
     figures = self_estimate(pool, logs, soft, labels, given)
     verdict = Verdict(witness=witness, losses={}, pool=pool, least_margin=margin)
     return _judgement(soft, labels, decisions, given, verdict, self_estimated(figures))
+
+
+def noise_rate(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> float | None:
+    """Share of wrong labels among the rows that were given one: the posterior's mean doubt.
+
+    Where checked rows are one-hot they count as what they are. None where no row has a label.
+    """
+    rows = np.flatnonzero(given >= 0)
+    if not len(rows):
+        return None
+    return float(1 - soft_NK[rows, given[rows]].astype(np.float64).mean())
 
 
 @dataclass(frozen=True, kw_only=True)

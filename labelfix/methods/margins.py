@@ -27,7 +27,11 @@ def margins(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> NDArray[
 
 
 def least_margin(
-    soft_VK: NDArray[np.floating], given: NDArray[np.int32], right: NDArray[np.int32]
+    soft_VK: NDArray[np.floating],
+    given: NDArray[np.int32],
+    right: NDArray[np.int32],
+    *,
+    told: float = 0.0,
 ) -> float:
     """The margin above which a change is expected to do good, in [0, 1]; :data:`NEVER` = none is.
 
@@ -40,9 +44,10 @@ def least_margin(
     Args:
         soft_VK: ``(V, K)`` posteriors of audited rows, from steps that did not see their labels.
         given, right: ``(V,)`` codes; rows without a given label do not count.
+        told: r where no row counts: the noise rate that the given labels of all rows tell.
     """
     had, best, margin_V = given >= 0, soft_VK.argmax(1), margins(soft_VK, given)
-    wrong = (given != right)[had].sum() / (had.sum() + 1)
+    wrong = (given != right)[had].sum() / (had.sum() + 1) if had.any() else told
     changed = had & (margin_V > 0)
     brought_C = (best == right)[changed].astype(float) - (given == right)[changed]
     ends_C2 = np.stack([1 - margin_V[changed], margin_V[changed]], 1)
