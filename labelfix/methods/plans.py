@@ -39,7 +39,7 @@ PLANS = {
         rule=MetaWeightNet(every=5),
         make_teacher=weight_net,
         upper="clid",
-        config=BilevelConfig(student_steps=5, warm_up=0.25),
+        config=BilevelConfig(student_steps=5, warm_up=0.25, tolerance=1e-3),
     ),
     "vri": Plan(rule=MetaWeightNet(), make_teacher=rectifier, upper="clid"),
 }
