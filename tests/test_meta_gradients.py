@@ -276,70 +276,74 @@ def test_emlc_s_teacher_learns_from_its_own_losses_too():
     assert relative(found, expected) < 1e-10
 
 
-def windowed(made, before, optimizer, steps):
-    """Weights before each step of a window, and after the last, by literal steps."""
-    points = [leaves(before)]
-    kept = before
+def windowed(made, before, kind, steps):
+    """Weights and the optimizer's state before each step of a window, and after the last."""
+    points, states = [leaves(before)], [before]
     for number in range(steps):
         rows = torch.arange(6 * number, 6 * number + 6)
-        slopes = literal_inner(made, points[-1], kept, rows, create_graph=False)
-        after = literal_step(points[-1], slopes, kept, optimizer)
+        slopes = literal_inner(made, points[-1], states[-1], rows, create_graph=False)
+        after = literal_step(points[-1], slopes, states[-1], kind)
+        states.append(advanced(states[-1], points[-1], slopes, kind))
         points.append({name: part.detach().requires_grad_() for name, part in after.items()})
-        kept = advanced(kept, points[-2], slopes)
-    return points
+    return points, states
 
 
-def advanced(before, weights, slopes):
-    """The momentum buffers after a step."""
-    group = before["group"]
-    if not group["momentum"]:
-        return before
-    state = [
-        {"momentum_buffer": group["momentum"] * old["momentum_buffer"] + g + decay * w.detach()}
-        for old, g, w in zip(before["state"], slopes, weights.values(), strict=True)
-        for decay in (group["weight_decay"],)
-    ]
+def advanced(before, weights, slopes, kind):
+    """The optimizer's buffers after a step."""
+    group, state = before["group"], []
+    for old, g, w in zip(before["state"], slopes, weights.values(), strict=True):
+        if kind == "adam":
+            b1, b2 = group["betas"]
+            moments = {
+                "step": old["step"] + 1,
+                "exp_avg": b1 * old["exp_avg"] + (1 - b1) * g,
+                "exp_avg_sq": b2 * old["exp_avg_sq"] + (1 - b2) * g * g,
+            }
+            state.append(moments)
+        elif group["momentum"]:
+            g = g + group["weight_decay"] * w.detach()
+            state.append({"momentum_buffer": group["momentum"] * old["momentum_buffer"] + g})
+        else:
+            state.append(old)
     return before | {"state": state}
 
 
-def one_term(made, before, point, rows, slope, direction):
-    """``- slope <direction, d grad G / d alpha>`` at a point, by double backward."""
-    inner = literal_inner(made, point, before, rows)
-    product = sum((d * g).sum() for d, g in zip(direction, inner, strict=True))
-    parameters = list(made.teacher.parameters())
-    found = torch.autograd.grad(product, parameters, materialize_grads=True)
-    return [-slope * part for part in found]
+def one_term(made, state, point, rows, kind, direction):
+    """``<direction, d w'(alpha) / d alpha>`` of one step, by double backward."""
+    slopes = literal_inner(made, point, state, rows)
+    ahead = literal_step(point, slopes, state, kind)
+    product = sum((d * w).sum() for d, w in zip(direction, ahead.values(), strict=True))
+    return torch.autograd.grad(product, list(made.teacher.parameters()), materialize_grads=True)
 
 
-SLOPES = {"sgd": 0.1, "momentum": 0.1 * 1.9}
-
-
-@pytest.mark.parametrize("norm", ["no norm", "eval norm"])
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_emlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
     """Eq. 11: every tangent with the weights, the batch and the targets of its own step."""
     made = learner(OnlyMeta(steps=3), "gated", norm=norm, optimizer=optimizer, student_steps=3)
     found, before = caught(made, steps=3)
-    points = windowed(made, before, optimizer, 3)
+    points, states = windowed(made, before, optimizer, 3)
     last = points.pop()
     upper = upper_of(made, last, before, "ce-clean")
     direction = torch.autograd.grad(upper, list(last.values()))
+    discount = 1 - made.student.rate()
     expected = None
-    for age, point in zip((2, 1, 0), points, strict=True):
-        rows = torch.arange(6 * (2 - age), 6 * (2 - age) + 6)
-        term = one_term(made, before, point, rows, SLOPES[optimizer], direction)
-        term = [0.9**age * part for part in term]
+    for number, point in enumerate(points):
+        rows = torch.arange(6 * number, 6 * number + 6)
+        term = one_term(made, states[number], point, rows, optimizer, direction)
+        term = [discount ** (2 - number) * part for part in term]
         expected = (
             term if expected is None else [a + b for a, b in zip(expected, term, strict=True)]
         )
     assert relative(found, expected) < 1e-10
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
-def test_mlc_with_three_steps_equals_the_unrolled_oracle(optimizer):
-    made = learner(MLC(steps=3), "corrector", optimizer=optimizer, student_steps=3)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_mlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
+    made = learner(MLC(steps=3), "corrector", norm=norm, optimizer=optimizer, student_steps=3)
     found, before = caught(made, steps=3)
-    points = windowed(made, before, optimizer, 3)
+    points, states = windowed(made, before, optimizer, 3)
     directions = [
         torch.autograd.grad(upper_of(made, point, before, "ce-clean"), list(point.values()))
         for point in points[1:]
@@ -347,11 +351,11 @@ def test_mlc_with_three_steps_equals_the_unrolled_oracle(optimizer):
     expected = None
     for number, (point, direction) in enumerate(zip(points[:3], directions, strict=True)):
         rows = torch.arange(6 * number, 6 * number + 6)
-        term = one_term(made, before, point, rows, SLOPES[optimizer], direction)
+        term = one_term(made, states[number], point, rows, optimizer, direction)
         if expected is not None:
             old = directions[number - 1]
             along = sum((a * b).sum() for a, b in zip(direction, old, strict=True))
-            discount = 0.9 * along / sum((b * b).sum() for b in old)
+            discount = (1 - made.student.rate()) * along / sum((b * b).sum() for b in old)
             term = [new + discount * past for new, past in zip(term, expected, strict=True)]
         expected = term
     assert relative(found, expected) < 1e-10
