@@ -23,7 +23,7 @@ from labelfix.methods.kernel import KernelColumns, KernelRidge
 from labelfix.methods.mirroring import may_mirror
 from labelfix.methods.neighbours import Neighbours
 from labelfix.methods.opinions import neighbour_opinions, purified_opinions
-from labelfix.methods.plans import PLANS, plan_for, sized
+from labelfix.methods.plans import PLANS, STEERABLE, plan_for, sized
 from labelfix.methods.targets import fold_targets
 from labelfix.methods.task import Task
 from labelfix.methods.training import EpochReport
@@ -52,8 +52,9 @@ def method_of(config: PurifyConfig, checked: int) -> str:
     if name in PLANS and not plan_for(name, config.upper_loss, checked=bool(checked)).needs_checked:
         return name
     if checked == 0:
+        without = "--upper-loss clid" if name in STEERABLE else "--method clid"
         raise InputError(
-            "there are no checked rows", mend="pass some with --clean-set, or use --method clid"
+            "there are no checked rows", mend=f"pass some with --clean-set, or use {without}"
         )
     if checked == 1:
         raise InputError("there is one checked row", mend="check two or more, best a hundred")

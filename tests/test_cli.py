@@ -258,6 +258,7 @@ MISTAKES = {
     "purify DATA --epochs 0": "--epochs is 0",
     "purify DATA --precision half": "'half' is not one of",
     "purify DATA --features FEATURES --method dmlp": "there are no checked rows; pass some",
+    "purify DATA --features FEATURES --method clid --upper-loss ce-clean": "or use --upper-loss c",
     "purify DATA --features FEATURES --clean-set CLEAN --device abacus": "unknown device 'abacus'",
     "purify nothing.csv": "nothing.csv",
     "embed DATA --features FEATURES": "has no images to learn from",
