@@ -42,6 +42,10 @@ among hundreds of changed rows decides nothing):
     cleanlab, net                      81.93      -  0.881
     cleanlab, logistic regression      77.92      -  0.857
 
+Again with that prior as it is, in bf16 on another machine (60 to 90 s of a busy core a run): worse
+75.17, 74.91, 75.04, calibration 0.006 to 0.015, rank 0.907 to 0.909, nobody checked 72.17; aggre
+92.03, 92.19, 91.93, calibration 0.003 to 0.006, rank 0.900 to 0.901, nobody checked 91.79.
+
 CPU seconds of one thread on worse: the logistic regression 8, purify with `dmlp` 26 (73.8 % right),
 with `auto` 116.
 
