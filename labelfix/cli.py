@@ -52,8 +52,9 @@ class OneLine(click.Group):
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Torch says so by a RuntimeError: of its own class on a GPU, by its words on a CPU."""
-    said = f"{type(error).__name__} {error}"
-    return any(words in said for words in ("MemoryError", "OutOfMemory", "can't allocate memory"))
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return "can't allocate memory" in str(error)
 
 
 def _leave(message: str, status: int) -> None:

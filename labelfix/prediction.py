@@ -91,9 +91,7 @@ def run_methods(
     fold = folds_of(rows, config.seed)
     if method in PLANS:
         found, account = run_bilevel(method, rows, fold, config, report, scratch)
-        design = Design.of(rows.features, algebra_device(config.device))
-        kernel = KernelRidge(KernelColumns(design), rows.known, fold, rows.classes)
-        further = [kernel.own()]
+        further = [kernel_opinion(rows, fold, config)]
     else:
         found, account, further = run_dmlp(rows, graph, fold, config, report)
     usable = without_collapsed(found, rows.known, report)
@@ -104,6 +102,12 @@ def run_methods(
         folds=fold,
         account={name: account[name] for name in usable},
     )
+
+
+def kernel_opinion(rows: Rows, fold: Folds, config: PurifyConfig) -> NDArray[np.float32]:
+    """What the kernel classifier says of each row, out of fold, ``(N + M, K)``."""
+    design = Design.of(rows.features, algebra_device(config.device))
+    return KernelRidge(KernelColumns(design), rows.known, fold, rows.classes).own()
 
 
 def folds_of(rows: Rows, seed: int) -> Folds:

@@ -154,13 +154,18 @@ def prepare(images: Images, options: argparse.Namespace) -> tuple[str, np.ndarra
     features = options.scratch / f"{options.backbone}.npy"
     if not weights.exists():
         settings = PretrainConfig(backbone=options.backbone, epochs=options.pretrain_epochs)
-        loop = LoopConfig(epochs=options.pretrain_epochs, device=options.device)
+        loop = LoopConfig(
+            epochs=options.pretrain_epochs, device=options.device, precision=options.precision
+        )
         found = pretrain(images.train, config=settings, loop=loop, on_epoch=show)
         save_weights(found.backbone.net, weights)
     if not features.exists():
         side = images.train.shape[1]
         body = backbones.build(options.backbone, side, weights=str(weights))
-        embed(body, images.train, device=options.device, destination=features)
+        embed(
+            body, images.train, device=options.device, precision=options.precision,
+            destination=features,
+        )  # fmt: skip
     return str(weights), np.load(features)
 
 
@@ -174,11 +179,13 @@ def build(fabric: object, *, task: Task, plan: Plan, epochs: int) -> Learner:
 
 
 @torch.no_grad()
-def test_accuracy(snapshots: Snapshots, images: Images, device: torch.device) -> float:
+def test_accuracy(
+    snapshots: Snapshots, images: Images, device: torch.device, precision: str
+) -> float:
     snapshots.to(device).eval()
     source, hits = ImageSource(images.test).to(device), 0
     for rows in torch.arange(len(images.test)).split(500):
-        with autocast(device):
+        with autocast(device, precision):
             predicted = snapshots(source.test_batch(rows)).argmax(1).cpu()
         hits += int((predicted == torch.from_numpy(images.test_labels)[rows]).sum())
     return hits / len(images.test)
@@ -213,7 +220,8 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         print(line)
     snapshots = Snapshots(task.make_student(), plan.config.snapshots)
     snapshots.load_state_dict(trained.modules["snapshots"])
-    accuracy = test_accuracy(snapshots, images, pick_device(options.device))
+    device = pick_device(options.device)
+    accuracy = test_accuracy(snapshots, images, device, options.precision)
     return {
         "given": float((given == images.right).mean()),
         "test_accuracy": accuracy,

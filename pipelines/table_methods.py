@@ -116,15 +116,13 @@ from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
 from labelfix.methods.bilevel import Learner
 from labelfix.methods.cross_fit import cross_fit
-from labelfix.methods.design import Design
 from labelfix.methods.judge import judge
-from labelfix.methods.kernel import KernelColumns, KernelRidge
 from labelfix.methods.neighbours import Neighbours, nearest
 from labelfix.methods.opinions import neighbour_opinions
 from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.plans import PLANS, sized
 from labelfix.methods.teachers import WeightNet
-from labelfix.prediction import folds_of, run_methods, task_of
+from labelfix.prediction import folds_of, kernel_opinion, run_methods, task_of
 from labelfix.rows import Prediction, Rows
 from labelfix.run import PurifyConfig
 
@@ -226,10 +224,9 @@ def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Prediction
     plan, epochs = sized(PLAIN, task)
     found = cross_fit(task, plan, replace(config.loop, seed=seed, epochs=epochs))
     votes_NK = neighbour_opinions(graph, rows.known, fold, rows.classes)
-    kernel = KernelRidge(KernelColumns(Design.of(rows.features)), rows.known, fold, rows.classes)
     return Prediction(
         log_probabilities={"ce": found.log_probabilities},
-        opinions=np.stack([votes_NK, kernel.own()]),
+        opinions=np.stack([votes_NK, kernel_opinion(rows, fold, config)]),
         folds=fold,
         account={"ce": found.account},
     )

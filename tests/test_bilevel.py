@@ -243,6 +243,12 @@ def test_small_losses_are_the_rows_of_right_labels(blobs):
     assert len(chosen) == 60
 
 
+def test_equal_losses_do_not_stop_the_choice(blobs):
+    data = FoldRows(task_of(blobs(checked=0)), 0, torch.device("cpu"), clean_apart=False)
+    upper = UPPER_LOSSES["small-loss"](data, MetaSet(rows=60))
+    assert len(upper.choose_again(np.ones(len(data.noisy), np.float32))) == 60
+
+
 def test_a_hard_class_has_its_share_of_small_losses(blobs):
     made = blobs(rows=300, noise=0.3, checked=0)
     data = FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=False)

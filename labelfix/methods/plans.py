@@ -72,13 +72,13 @@ def sized(plan: Plan, task: Task) -> tuple[Plan, int]:
     """A plan with settings that suit the task, and its epochs.
 
     Images: the plan's own settings, and EMLC's 15 epochs from pretrained weights (and its k = 5).
-    Features: AdamW, larger batches, and few passes, but 300 steps at least; k = 1 for all, since
-    the teacher needs as many.
+    Features: AdamW, larger batches, and few passes, but 300 steps at least, each with one of the
+    correctors' teachers.
     """
-    if task.images and isinstance(plan.rule, EMLC):
-        config = replace(plan.config, student_steps=EMLC_STEPS)
-        return replace(plan, rule=EMLC(steps=EMLC_STEPS), config=config), IMAGE_EPOCHS
     if task.images:
+        if isinstance(plan.rule, EMLC):
+            config = replace(plan.config, student_steps=EMLC_STEPS)
+            plan = replace(plan, rule=EMLC(steps=EMLC_STEPS), config=config)
         return plan, IMAGE_EPOCHS
     config = replace(plan.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)
     plan = replace(plan, config=config)

@@ -76,10 +76,11 @@ class CheckedImages:
     bank_labels: np.ndarray | None = None
     k: int = 20
 
-    def knn(self, backbone: Backbone, device: str = "auto") -> float:
+    def knn(self, backbone: Backbone, device: str = "auto", precision: str = "auto") -> float:
         """The kNN accuracy of the backbone's features, in [0, 1]."""
-        features = embed(backbone, self.images, device=device)
-        bank = None if self.bank is None else embed(backbone, self.bank, device=device)
+        look = partial(embed, backbone, device=device, precision=precision)
+        features = look(self.images)
+        bank = None if self.bank is None else look(self.bank)
         return knn_accuracy(
             features, self.labels, k=self.k, bank=bank, bank_labels=self.bank_labels
         )
@@ -134,7 +135,7 @@ def pretrain(
     loop = loop or LoopConfig(epochs=1)
     epochs = config.epochs or default_epochs(len(images), store.size, loop.device)
     loop = replace(loop, epochs=epochs, batch_size=config.batch_size, seed=config.seed)
-    evaluate = partial(_measure, checked=checked, epochs=epochs, device=loop.device)
+    evaluate = partial(_measure, checked=checked, loop=loop)
     make = partial(build_method, store=store, config=config, evaluate=evaluate)
     trained = train(make, loop, checkpoint=checkpoint, on_epoch=on_epoch)
     backbone = backbones.build(config.backbone, store.size, seed=config.seed)
@@ -163,10 +164,10 @@ def build_method(
 
 
 def _measure(
-    backbone: Backbone, epoch: int, *, checked: CheckedImages | None, epochs: int, device: str
+    backbone: Backbone, epoch: int, *, checked: CheckedImages | None, loop: LoopConfig
 ) -> dict[str, float]:
     """The metric "knn", when it is time for it."""
-    every = math.ceil(epochs / _LOOKS)
-    if checked is None or (epoch % every and epoch != epochs):
+    every = math.ceil(loop.epochs / _LOOKS)
+    if checked is None or (epoch % every and epoch != loop.epochs):
         return {}
-    return {"knn": checked.knn(backbone, device)}
+    return {"knn": checked.knn(backbone, loop.device, loop.precision)}

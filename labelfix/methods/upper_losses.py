@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -93,11 +94,8 @@ def small_loss(data: FoldRows, settings: MetaSet) -> UpperLoss:
     fewer than its share. And there is no warm-up: the first epoch's rows are as good as drawn.
     """
 
-    def choose_again(losses: Losses) -> Tensor:
-        return _balanced(data, settings, order=losses)
-
-    start = _balanced(data, settings)
-    return UpperLoss(rows=start, loss=cross_entropy, choose_again=choose_again)
+    choose = partial(_balanced, data, settings)
+    return UpperLoss(rows=choose(), loss=cross_entropy, choose_again=choose)
 
 
 def mae(data: FoldRows, settings: MetaSet) -> UpperLoss:
