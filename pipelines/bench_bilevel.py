@@ -93,9 +93,8 @@ def learner(name: str, compiled: bool, every: int = 1) -> Learner:
         checked=np.where(noisy, -1, labels).astype(np.int32),
         folds=np.ones(2 * B, np.int8), classes=K, make_student=convnet,
     )  # fmt: skip
-    config = BilevelConfig(batch=B, meta_batch=B, lr=LR, compile=compiled)
-    rule = replace(PLANS[name].rule, every=every) if name == "clid" else PLANS[name].rule
-    plan = replace(PLANS[name], config=config, rule=rule)
+    config = BilevelConfig(batch=B, student_steps=every, meta_batch=B, lr=LR, compile=compiled)
+    plan = replace(PLANS[name], config=config)
     made = Learner(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
     made.student.net.train()
     made.random = torch.Generator().manual_seed(0)

@@ -320,7 +320,7 @@ def one_term(made, state, point, rows, kind, direction):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_emlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
     """Eq. 11: every tangent with the weights, the batch and the targets of its own step."""
-    made = learner(OnlyMeta(steps=3), "gated", norm=norm, optimizer=optimizer, student_steps=3)
+    made = learner(OnlyMeta(), "gated", norm=norm, optimizer=optimizer, student_steps=3)
     found, before = caught(made, steps=3)
     points, states = windowed(made, before, optimizer, 3)
     last = points.pop()
@@ -341,7 +341,7 @@ def test_emlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_mlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
-    made = learner(MLC(steps=3), "corrector", norm=norm, optimizer=optimizer, student_steps=3)
+    made = learner(MLC(), "corrector", norm=norm, optimizer=optimizer, student_steps=3)
     found, before = caught(made, steps=3)
     points, states = windowed(made, before, optimizer, 3)
     directions = [

@@ -19,8 +19,9 @@ from labelfix.methods.teachers import GatedTeacher
 class EMLC:
     """The rule: Algorithm 2 (FPMG) and the teacher's own losses (Eq. 12).
 
+    k is the config's ``student_steps``.
+
     Attributes:
-        steps: k, of the student to one of the teacher.
         adversarial: corrupt by the strongest wrong class; else at random.
 
     Differs: Algorithm 2 writes the tangents at the newest weights; Eq. 11, and this, take each at
@@ -29,13 +30,12 @@ class EMLC:
     step, momentum included.
     """
 
-    steps: int = 1
     adversarial: bool = True
 
     def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         student = learner.student
         window = []
-        for part in rows.chunk(self.steps):
+        for part in rows.chunk(learner.config.student_steps):
             batch = learner.data.batch(part, generator)
             logs_BK = student.log_probs(batch.x)
             targets_BK = learner.targets(batch, logs_BK, generator)

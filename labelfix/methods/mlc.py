@@ -14,24 +14,19 @@ from labelfix.methods.bilevel import Learner
 
 @dataclass(frozen=True, kw_only=True)
 class MLC:
-    """The rule.
-
-    Attributes:
-        steps: k, of the student to one of the teacher.
+    """The rule, with k the config's ``student_steps``.
 
     Differs: the gradient passes through the optimizer's own step, momentum included, where the
     released code takes a plain step aside; and the k steps share one clean batch, so that the
     upper gradient after one step is the one before the next and is computed once.
     """
 
-    steps: int = 1
-
     def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         student = learner.student
         meta = learner.meta_batch(generator)
         before: Direction | None = None
         found: list[Tensor] = []
-        for part in rows.chunk(self.steps):
+        for part in rows.chunk(learner.config.student_steps):
             batch = learner.data.batch(part, generator)
             logs_BK = student.log_probs(batch.x, remember=True)
             targets_BK = learner.targets(batch, logs_BK, generator)

@@ -16,17 +16,14 @@ from labelfix.methods.task import Batch
 class MetaWeightNet:
     """The rule: virtual step, meta step, actual step (CLID-MU, Eq. 4 to 6, Algorithm 1).
 
-    Attributes:
-        every: steps of the student to one of the teacher. Differs: the papers have 1; CLID-MU names
-            more as a way to save.
+    The teacher moves at the first of the config's ``student_steps``. Differs: the papers' tables
+    have 1; CLID-MU names more as a way to save, and CLID's plan has 5.
     """
-
-    every: int = 1
 
     def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         student = learner.student
         upper = torch.zeros((), device=learner.data.device)
-        for number, part in enumerate(rows.chunk(self.every)):
+        for number, part in enumerate(rows.chunk(learner.config.student_steps)):
             batch = learner.data.batch(part, generator)
             meta = number == 0 and learner.teaching
             logs_BK = student.log_probs(batch.x, remember=meta)

@@ -31,7 +31,7 @@ class BilevelConfig:
 
     Attributes:
         batch: noisy rows of one student step.
-        student_steps: of the student to one step of the loop; a rule splits its rows so.
+        student_steps: k, of the student to one of the teacher.
         meta_batch: rows of the upper loss a step.
         meta_rows: rows of the upper loss in all, where they are not the checked ones.
         optimizer: the student's: sgd (Nesterov) or adamw.

@@ -36,7 +36,7 @@ PLANS = {
     "ebomlc": Plan(rule=EBOMLC, make_teacher=corrector, upper="ce-clean"),
     "mw-net": Plan(rule=MetaWeightNet(), make_teacher=weight_net, upper="ce-clean"),
     "clid": Plan(
-        rule=MetaWeightNet(every=5),
+        rule=MetaWeightNet(),
         make_teacher=weight_net,
         upper="clid",
         config=BilevelConfig(student_steps=5, warm_up=0.25, tolerance=1e-3),
@@ -77,8 +77,7 @@ def sized(plan: Plan, task: Task) -> tuple[Plan, int]:
     """
     if task.images:
         if isinstance(plan.rule, EMLC):
-            config = replace(plan.config, student_steps=EMLC_STEPS)
-            plan = replace(plan, rule=EMLC(steps=EMLC_STEPS), config=config)
+            plan = replace(plan, config=replace(plan.config, student_steps=EMLC_STEPS))
         return plan, IMAGE_EPOCHS
     config = replace(plan.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)
     plan = replace(plan, config=config)
