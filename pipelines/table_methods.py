@@ -209,9 +209,7 @@ class Given:
         return {"loss": loss, "upper": loss}
 
 
-PLAIN = Plan(
-    rule=Given(), make_teacher=lambda task: WeightNet(), upper="clid", config=BilevelConfig()
-)
+PLAIN = Plan(rule=Given(), make_teacher=WeightNet.for_task, upper="clid", config=BilevelConfig())
 
 
 def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Prediction:

@@ -10,38 +10,26 @@ from labelfix.methods.mlc import MLC
 from labelfix.methods.mw_net import MetaWeightNet
 from labelfix.methods.plan import BilevelConfig, Plan
 from labelfix.methods.task import Task
-from labelfix.methods.teachers import GatedTeacher, LabelCorrector, Rectifier, Teacher, WeightNet
-
-
-def corrector(task: Task) -> Teacher:
-    return LabelCorrector(task.frozen.columns, task.classes)
-
-
-def gated(task: Task) -> Teacher:
-    return GatedTeacher(task.make_student(), task.classes)
-
-
-def weight_net(task: Task) -> Teacher:
-    return WeightNet()
-
-
-def rectifier(task: Task) -> Teacher:
-    return Rectifier(task.frozen.columns, task.classes)
-
+from labelfix.methods.teachers import GatedTeacher, LabelCorrector, Rectifier, WeightNet
 
 PLANS = {
-    "mlc": Plan(rule=MLC(), make_teacher=corrector, upper="ce-clean"),
-    "mlc-d": Plan(rule=MLC_D, make_teacher=corrector, upper="ce-clean"),
-    "emlc": Plan(rule=EMLC(), make_teacher=gated, upper="ce-clean", config=BilevelConfig(lr=0.02)),
-    "ebomlc": Plan(rule=EBOMLC, make_teacher=corrector, upper="ce-clean"),
-    "mw-net": Plan(rule=MetaWeightNet(), make_teacher=weight_net, upper="ce-clean"),
+    "mlc": Plan(rule=MLC(), make_teacher=LabelCorrector.for_task, upper="ce-clean"),
+    "mlc-d": Plan(rule=MLC_D, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
+    "emlc": Plan(
+        rule=EMLC(),
+        make_teacher=GatedTeacher.for_task,
+        upper="ce-clean",
+        config=BilevelConfig(lr=0.02),
+    ),
+    "ebomlc": Plan(rule=EBOMLC, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
+    "mw-net": Plan(rule=MetaWeightNet(), make_teacher=WeightNet.for_task, upper="ce-clean"),
     "clid": Plan(
         rule=MetaWeightNet(),
-        make_teacher=weight_net,
+        make_teacher=WeightNet.for_task,
         upper="clid",
         config=BilevelConfig(student_steps=5, warm_up=0.25, tolerance=1e-3),
     ),
-    "vri": Plan(rule=MetaWeightNet(), make_teacher=rectifier, upper="clid"),
+    "vri": Plan(rule=MetaWeightNet(), make_teacher=Rectifier.for_task, upper="clid"),
 }
 STEERABLE = ("clid", "mw-net", "vri")  # by any upper loss
 

@@ -1,10 +1,13 @@
 """Teachers: from a row and its given label to the target that its student learns.
 
-A new one needs no other file: it goes into a :class:`labelfix.methods.plan.Plan`, and a Plan that
-``purify --method`` shall know into :data:`labelfix.methods.plans.PLANS`.
+A new one needs no other file. Its :meth:`Teacher.for_task` goes into a
+:class:`labelfix.methods.plan.Plan`, and a Plan that ``purify --method`` shall know is a row of
+:data:`labelfix.methods.plans.PLANS`.
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +20,18 @@ from labelfix.equations.reweighting import (
     weighted_targets,
 )
 from labelfix.equations.tangents import wide
-from labelfix.methods.task import Batch
+from labelfix.methods.task import Batch, Task
 
 EMBEDDING = 128  # of a label, in MLC's and EMLC's teachers
 
 
 class Teacher(nn.Module):
     """What shapes the student's loss ``- sum_i targets_i . log p(x_i)``."""
+
+    @classmethod
+    def for_task(cls, task: Task) -> Self:
+        """An untrained one of the size that a task asks for."""
+        raise NotImplementedError
 
     def targets(
         self, batch: Batch, log_probs_BK: Tensor, generator: torch.Generator | None
@@ -83,6 +91,10 @@ class LabelCorrector(Teacher):
         self.trust = nn.Parameter(torch.tensor(float(trust)))
         self.belief = nn.Parameter(torch.tensor(float(belief)))
 
+    @classmethod
+    def for_task(cls, task: Task) -> Self:
+        return cls(task.frozen.columns, task.classes)
+
     def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor:
         seen = torch.cat([batch.features, self.embedding(batch.given)], dim=1)
         own_BK = wide(self.layers(seen))
@@ -112,6 +124,10 @@ class GatedTeacher(Teacher):
         self.gate = nn.Sequential(
             nn.Linear(head.in_features + EMBEDDING, hidden), nn.ReLU(), nn.Linear(hidden, 1)
         )
+
+    @classmethod
+    def for_task(cls, task: Task) -> Self:
+        return cls(task.make_student(), task.classes)
 
     def forward(self, x: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         """The classifier's logits ``(B, K)`` and the gate's ``(B,)``."""
@@ -156,6 +172,10 @@ class WeightNet(Teacher):
         self.last = nn.Parameter(0.1 * torch.randn(hidden) / hidden**0.5)
         self.bias = nn.Parameter(torch.zeros(()))
 
+    @classmethod
+    def for_task(cls, task: Task) -> Self:
+        return cls()
+
     def forward(self, losses_B: Tensor) -> Tensor:
         """Raw weights in (0, 1), ``(B,)``."""
         hidden_BH = torch.relu(losses_B[:, None] * self.slope + self.offset)
@@ -182,6 +202,10 @@ class Rectifier(Teacher):
         self.embedding = nn.Embedding(classes, EMBEDDING)
         self.posterior = self._net(columns + EMBEDDING, classes, hidden)
         self.prior = self._net(columns, classes, hidden)
+
+    @classmethod
+    def for_task(cls, task: Task) -> Self:
+        return cls(task.frozen.columns, task.classes)
 
     @staticmethod
     def _net(columns: int, classes: int, hidden: int) -> nn.Sequential:
