@@ -106,6 +106,8 @@ class Terminal:
             )
         measured = "measured" if evidence["audited"] else "self-estimated"
         self.table(title, ("", measured, "95 % interval"), rows)
+        if evidence["audited"] and summary["label_changes_allowed"]:
+            self.result(_verdict(evidence["label_accuracy_gain"]))
 
     def figures(self, title: str, figures: Mapping[str, Any]) -> None:
         """Figures of evaluate."""
@@ -151,6 +153,18 @@ EVIDENCE = {
     "change_recall": "of the wrong labels, mended",
     "calibration_error": "calibration error of soft labels",
 }
+
+
+def _verdict(gain: Mapping[str, float]) -> str:
+    """Whether labels got better, in a sentence."""
+    value, low, high = (100 * gain[name] for name in ("value", "low", "high"))
+    if low > 0:
+        words = "The labels got better"
+    elif high < 0:
+        words = "The labels got worse; keep the given ones"
+    else:
+        words = "No difference could be shown"
+    return f"{words}: {value:+.1f} points, {low:+.1f} to {high:+.1f} with 95 % confidence."
 
 
 def _percent(figure: Mapping[str, float | None]) -> str:

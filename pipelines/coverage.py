@@ -48,8 +48,8 @@ from labelfix.rows import Rows
 from labelfix.run import PurifyConfig
 
 FIGURES = (
-    "label_accuracy_before", "label_accuracy_after", "change_precision", "change_recall",
-    "calibration_error",
+    "label_accuracy_before", "label_accuracy_after", "label_accuracy_gain", "change_precision",
+    "change_recall", "calibration_error",
 )  # fmt: skip
 Codes = NDArray[np.int32]
 Case = tuple[str, NDArray[np.float32], Codes, Codes, int]
@@ -87,6 +87,7 @@ def true_figures(found: Judgement, given: Codes, right: Codes, unseen: NDArray[n
     return [
         was.mean(),
         now.mean(),
+        now.mean() - was.mean(),
         now[changed].mean(),
         now[~was].mean(),
         expected_calibration_error(torch.from_numpy(soft.max(1)), hit),

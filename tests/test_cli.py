@@ -12,6 +12,7 @@ import torch
 
 from labelfix import contract
 from labelfix.cli import main
+from labelfix.console import Terminal
 
 DESIGN = {
     "demo", "purify", "retrain", "export", "report", "pretrain", "embed", "score", "corrupt",
@@ -137,11 +138,31 @@ def test_purify_in_words(purified, labelfix):
         "200 rows, 3 classes",
         "decisions: keep",
         "45 audited rows",
+        "The labels got better: +",
         f"wrote {run / 'labels.parquet'}",
     ):
         assert words in done.out
     assert "purify: nothing changed, taken from the last run" in done.err
     assert "columns taken" in done.err
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "sentence"),
+    [
+        (0.16, 0.08, 0.23, "The labels got better: +16.0 points, +8.0 to +23.0 with"),
+        (0.01, -0.02, 0.04, "No difference could be shown: +1.0 points, -2.0 to +4.0 with"),
+        (-0.1, -0.2, -0.01, "The labels got worse; keep the given ones: -10.0 points, -20.0 to"),
+    ],
+)
+def test_the_evidence_ends_in_a_verdict(purified, capfd, value, low, high, sentence):
+    summary = json.loads((purified[1] / "summary.json").read_text())
+    summary["evidence"]["label_accuracy_gain"] = {"value": value, "low": low, "high": high}
+    Terminal().evidence(summary)
+    assert sentence in capfd.readouterr().out
+    Terminal().evidence(summary | {"label_changes_allowed": False})  # then nothing got worse
+    assert sentence not in capfd.readouterr().out
+    Terminal().evidence(summary | {"evidence": summary["evidence"] | {"audited": False}})
+    assert sentence not in capfd.readouterr().out
 
 
 def test_default_output_folder(feature_files, labelfix):

@@ -8,6 +8,7 @@ import torch
 
 from labelfix.contract import DECISIONS
 from labelfix.equations import posterior as eq
+from labelfix.equations.intervals import paired_difference
 from labelfix.methods import judge as judging
 from labelfix.methods.judge import JudgeConfig, judge, measure
 from labelfix.methods.margins import NEVER
@@ -389,6 +390,9 @@ def test_evidence_figures_by_hand():
     assert found.rows == 5
     assert found.label_accuracy_before.value == pytest.approx(2 / 5)
     assert found.label_accuracy_after.value == pytest.approx(3 / 5)
+    gain = found.label_accuracy_gain  # paired: two mended, one broken
+    assert (gain.value, gain.low, gain.high) == pytest.approx(paired_difference(2, 1, 5))
+    assert gain.value == pytest.approx(1 / 5)
     assert found.change_precision.value == pytest.approx(2 / 3)
     assert found.change_recall.value == pytest.approx(2 / 3)
     assert found.calibration_error.value < 0.4  # the mean gap is 0.36, most of it chance

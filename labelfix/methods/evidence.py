@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from labelfix.equations.calibration import calibration_interval
-from labelfix.equations.intervals import wilson_interval
+from labelfix.equations.intervals import paired_difference, wilson_interval
 from labelfix.methods.unaudited import SelfEstimate
 
 
@@ -32,6 +32,8 @@ class Evidence:
             has a label was checked.
         rows: rows measured.
         label_accuracy_before, label_accuracy_after: share of right labels.
+        label_accuracy_gain: their difference in [-1, 1], with the interval of a paired one: it is
+            the labels mended less those broken, so an interval above 0 shows a gain.
         change_precision: share of the changes that end at the right label.
         change_recall: share of the wrong labels that end at the right one.
         calibration_error: expected gap between the soft label's confidence and its accuracy, less
@@ -42,6 +44,7 @@ class Evidence:
     rows: int
     label_accuracy_before: Figure
     label_accuracy_after: Figure
+    label_accuracy_gain: Figure
     change_precision: Figure
     change_recall: Figure
     calibration_error: Figure
@@ -66,6 +69,7 @@ def measure(
         rows=int(had.sum()),
         label_accuracy_before=_share(was_right),
         label_accuracy_after=_share(is_right),
+        label_accuracy_gain=_gain(was_right, is_right),
         change_precision=_share(is_right[changed]),
         change_recall=_share(is_right[~was_right]),
         calibration_error=_calibration(confidence, hit),
@@ -83,6 +87,7 @@ def self_estimated(figures: SelfEstimate) -> Evidence:
         rows=figures.rows,
         label_accuracy_before=figure(figures.label_accuracy_before),
         label_accuracy_after=figure(figures.label_accuracy_after),
+        label_accuracy_gain=figure(figures.label_accuracy_after - figures.label_accuracy_before),
         change_precision=figure(figures.change_precision),
         change_recall=figure(figures.change_recall),
         calibration_error=figure(figures.calibration_error),
@@ -92,6 +97,12 @@ def self_estimated(figures: SelfEstimate) -> Evidence:
 def _share(hits: NDArray[np.bool_]) -> Figure:
     low, high = wilson_interval(int(hits.sum()), len(hits))
     return Figure(value=float(hits.mean()) if len(hits) else float("nan"), low=low, high=high)
+
+
+def _gain(was_right: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> Figure:
+    mended, broken = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
+    value, low, high = paired_difference(mended, broken, len(is_right))
+    return Figure(value=value, low=low, high=high)
 
 
 def _calibration(confidence: NDArray[np.float64], hit: NDArray[np.bool_]) -> Figure:
