@@ -2,10 +2,13 @@
 
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from labelfix.errors import DegenerateLearningError, InputError
@@ -17,7 +20,7 @@ from labelfix.methods.devices import (
     pick_precision,
     seed_global,
 )
-from labelfix.methods.loop import train
+from labelfix.methods.loop import _run, train
 from labelfix.methods.resident import ImageStore
 from labelfix.methods.training import LoopConfig
 from labelfix.methods.worker import derive_seed, lr_factor
@@ -168,6 +171,36 @@ def test_two_processes(tmp_path, capfd):
 
 
 @pytest.mark.slow
+def knotted(fabric, **settings):
+    """A method that only the garbage collector can drop."""
+    made = Regression(fabric, **settings)
+    made.itself = made
+    return made
+
+
+def gloo_threads():
+    names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+    return sum("gloo" in name for name in names)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are looked up in /proc")
+@pytest.mark.parametrize("spoil_at", [None, 5])
+def test_the_threads_of_a_group_end_with_the_training(tmp_path, monkeypatch, spoil_at):
+    """One that is left over aborts its process, now and then, while Python ends."""
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    fabric = Fabric(accelerator="cpu", devices=1, strategy=DDPStrategy())
+    seen = []
+    work = partial(
+        _run, build=partial(knotted, spoil_at=spoil_at), config=config(),
+        checkpoint=tmp_path / "loop.pt", tell=lambda report: seen.append(gloo_threads()),
+    )  # fmt: skip
+    failure = fabric.launch(work)
+    assert (failure is None) == (spoil_at is None)
+    assert min(seen) > 0
+    assert gloo_threads() == 0
+
+
 def test_a_failure_in_a_worker_process_is_told(tmp_path):
     with pytest.raises(DegenerateLearningError, match="epoch 1, step 3;"):
         train(partial(Regression, spoil_at=3), config(devices=2), checkpoint=tmp_path / "a.pt")

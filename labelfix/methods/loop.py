@@ -20,7 +20,7 @@ from torch.multiprocessing import get_context
 
 from labelfix.errors import DegenerateLearningError
 from labelfix.methods.checkpoint import load_checkpoint
-from labelfix.methods.devices import make_fabric, seed_global
+from labelfix.methods.devices import leave_the_group, make_fabric, seed_global
 from labelfix.methods.nodes import is_first_node
 from labelfix.methods.training import EpochReport, LoopConfig, Method, Trained
 from labelfix.methods.worker import INIT, OnEpoch, Worker, derive_seed, identity
@@ -98,6 +98,14 @@ def _run(
     fabric: Fabric, *, build: Build, config: LoopConfig, checkpoint: Path, tell: OnEpoch
 ) -> str | None:
     """One worker process; returns what went wrong with the learning, if anything."""
+    failure = _fit(fabric, build, config, checkpoint, tell)
+    leave_the_group()
+    return failure
+
+
+def _fit(
+    fabric: Fabric, build: Build, config: LoopConfig, checkpoint: Path, tell: OnEpoch
+) -> str | None:
     device = fabric.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed_global(derive_seed(config.seed, 0, INIT, 0), device)
