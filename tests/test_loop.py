@@ -170,7 +170,6 @@ def test_two_processes(tmp_path, capfd):
     assert "distributed" not in "".join(capfd.readouterr())  # Fabric's banners tear progress bars
 
 
-@pytest.mark.slow
 def knotted(fabric, **settings):
     """A method that only the garbage collector can drop."""
     made = Regression(fabric, **settings)
@@ -201,6 +200,7 @@ def test_the_threads_of_a_group_end_with_the_training(tmp_path, monkeypatch, spo
     assert gloo_threads() == 0
 
 
+@pytest.mark.slow
 def test_a_failure_in_a_worker_process_is_told(tmp_path):
     with pytest.raises(DegenerateLearningError, match="epoch 1, step 3;"):
         train(partial(Regression, spoil_at=3), config(devices=2), checkpoint=tmp_path / "a.pt")
