@@ -296,13 +296,16 @@ def main() -> None:
     found = best_of(steps, options.rounds)
     print(f"U, plain training: {found['U']:.0f} ms")
     print(f"{'':14}{'ch. first':>12}{'ch. last':>12}{'ours':>12}{'ratio':>8}")
-    for name in REFERENCES:
-        theirs = [found[f"{name} channels {layout}"] for layout in ("first", "last")]
+    best = {
+        name: min(found[f"{name} channels first"], found[f"{name} channels last"])
+        for name in REFERENCES
+    }
+    for name, theirs in best.items():
         own = found[f"{name.split()[0]} ours"]
-        times = "".join(f"{milliseconds / found['U']:10.2f} U" for milliseconds in (*theirs, own))
-        print(f"{name:14}{times}{min(theirs) / own:8.2f}")
-    mlc = min(found["mlc channels first"], found["mlc channels last"])
-    print(f"EBOMLC ours against MLC reference: {mlc / found['ebomlc ours']:.2f}")
+        times = (found[f"{name} channels first"], found[f"{name} channels last"], own)
+        line = "".join(f"{milliseconds / found['U']:10.2f} U" for milliseconds in times)
+        print(f"{name:14}{line}{theirs / own:8.2f}")
+    print(f"EBOMLC ours against MLC reference: {best['mlc'] / found['ebomlc ours']:.2f}")
     every, fifth = found["clid ours"] / found["U"], found["clid 5"] / 5 / found["U"]
     print(f"CLID over plain training: {every:.2f}, every fifth step {fifth:.2f} (the paper: 10)")
 
