@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from labelfix import contract, stages
-from labelfix.arrays import rows_of
+from labelfix import contract
+from labelfix.decide.decisions import Evidence, Judgement, noise_rate
+from labelfix.decide.scores import Scores
 from labelfix.errors import InputError
-from labelfix.methods.judge import Evidence, Judgement, noise_rate
-from labelfix.methods.neighbours import nearest
-from labelfix.methods.scores import Scores
-from labelfix.outcome import corrected
-from labelfix.prediction import run_methods
-from labelfix.rows import Rows
-from labelfix.run import PurifyConfig
+from labelfix.features.neighbours import nearest
+from labelfix.workflows import purify as flow
+from labelfix.workflows.arrays import rows_of
+from labelfix.workflows.outputs import corrected
+from labelfix.workflows.predict import run_methods
+from labelfix.workflows.samples import Rows
+from labelfix.workflows.settings import PurifyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,8 @@ def purify(
     rows, classes, count = rows_of(features, given, clean_features, clean_labels, audited)
     graph = nearest(rows.features)
     prediction = run_methods(rows, graph, config)
-    judgement = stages.decide(rows, prediction, config)
-    scores = stages.run_scores(rows, graph, prediction, judgement, config)
+    judgement = flow.decide(rows, prediction, config)
+    scores = flow.run_scores(rows, graph, prediction, judgement, config)
     own = prediction.of_student(judgement.witness).argmax(1)
     return _result(judgement, scores, own, rows, classes, config, count)
 

@@ -31,8 +31,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from labelfix import api, inputs
+from labelfix import api
 from labelfix.errors import DegenerateLearningError
+from labelfix.workflows.arrays import different_rows
 
 LEAST_ROWS = 50  # fewer different rows, or under ten a class, tell too little of each other
 LEAST_SHARE = 0.05  # of a soft label: less weighs nothing and costs a row
@@ -135,7 +136,7 @@ class PurifiedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> api.Result | None:
         """The purified labels, or None with a warning that says why not."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        different = len(np.unique(inputs.content_keys(X.astype(np.float32))))
+        different = different_rows(X)
         if different < max(LEAST_ROWS, 10 * len(self.classes_)):
             _skipped(f"{different} different rows of {len(self.classes_)} classes are too few")
             return None

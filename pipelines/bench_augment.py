@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from labelfix.methods.augment import ViewConfig, simclr_view
+from labelfix.nets.views import ViewConfig, simclr_view
 
 IMAGES = 512
 ROUNDS = 5

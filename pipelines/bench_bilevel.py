@@ -68,10 +68,10 @@ from torch.func import functional_call
 
 from labelfix.equations.clid import clid_loss
 from labelfix.equations.ebomlc import mixture_loss
-from labelfix.methods.bilevel import Learner
-from labelfix.methods.plan import BilevelConfig
-from labelfix.methods.plans import PLANS
-from labelfix.methods.task import Batch, Task
+from labelfix.predictors.bilevel.config import BilevelConfig
+from labelfix.predictors.bilevel.fold_data import Batch, Task
+from labelfix.predictors.bilevel.registry import PLANS
+from labelfix.predictors.bilevel.trainer import Learner
 
 B, K, D, LR = 64, 10, 128, 0.05
 

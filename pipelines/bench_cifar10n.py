@@ -21,7 +21,7 @@ checked rows. All figures are over the rows that were not checked in that draw:
 
 Measured in one run of 36 minutes, one thread of a 2-core AMD EPYC that had two to four other
 processes to run (seconds are wall time under that load, 50,000 rows each: 108 to 141 in an earlier
-run beside one or two; the prior of `labelfix.methods.margins` was one row at -1 and one at 1, which
+run beside one or two; the prior of `decide.threshold` was one row at -1 and one at 1, which
 among hundreds of changed rows decides nothing):
 
     worse                              right calib.   rank  alpha   beta   clid  corr.      s
@@ -71,11 +71,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import labelfix
+from labelfix.decide.soft_targets import FoldTargets
 from labelfix.equations.calibration import expected_calibration_error
-from labelfix.methods import folds
-from labelfix.methods.head import HeadConfig, fit_head
-from labelfix.methods.targets import FoldTargets
-from labelfix.methods.training import LoopConfig
+from labelfix.features import folds
+from labelfix.predictors.dmlp_naive import HeadConfig, fit_head
+from labelfix.training.config import LoopConfig
 
 CHECKED = 1000
 COLUMNS = ("right", "calib.", "rank", "alpha", "beta", "clid", "corr.", "seconds")

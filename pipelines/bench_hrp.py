@@ -30,13 +30,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from labelfix.methods import backbones
-from labelfix.methods.classifiers import ImageClassifier
-from labelfix.methods.devices import make_fabric
-from labelfix.methods.hrp import HRP
-from labelfix.methods.recipes import settings_of
-from labelfix.methods.retrain_task import Targets, Task
-from labelfix.methods.sources import ImageSource
+from labelfix.nets import backbones
+from labelfix.nets.classifiers import ImageClassifier
+from labelfix.nets.datasets import ImageSource
+from labelfix.retrain.hrp import HRP
+from labelfix.retrain.problem import Targets, Task
+from labelfix.retrain.registry import settings_of
+from labelfix.training.devices import make_fabric
 
 ROWS, K, BATCH = 512, 10, 64
 RETURNING = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed tensors leave the process

@@ -45,22 +45,21 @@ from PIL import Image
 from torch import nn
 
 from labelfix.equations import corruption
-from labelfix.methods import backbones
-from labelfix.methods.alarms import alarms
-from labelfix.methods.bilevel import Learner
-from labelfix.methods.classifiers import ImageClassifier
-from labelfix.methods.devices import autocast, pick_device
-from labelfix.methods.embed import embed
-from labelfix.methods.feature_rows import FeatureRows
-from labelfix.methods.loop import train
-from labelfix.methods.plan import Plan
-from labelfix.methods.plans import PLANS, sized
-from labelfix.methods.pretraining import PretrainConfig, pretrain
-from labelfix.methods.snapshots import Snapshots
-from labelfix.methods.sources import ImageSource
-from labelfix.methods.task import Task
-from labelfix.methods.training import EpochReport, LoopConfig
-from labelfix.methods.weights import save_weights
+from labelfix.nets import backbones
+from labelfix.nets.classifiers import ImageClassifier
+from labelfix.nets.datasets import ImageSource
+from labelfix.nets.weight_files import save_weights
+from labelfix.predictors.bilevel.config import Plan
+from labelfix.predictors.bilevel.fold_data import FeatureRows, Task
+from labelfix.predictors.bilevel.registry import PLANS, sized
+from labelfix.predictors.bilevel.snapshots import Snapshots
+from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.pretrain.embed import embed
+from labelfix.pretrain.run import PretrainConfig, pretrain
+from labelfix.training.config import EpochReport, LoopConfig
+from labelfix.training.devices import autocast, pick_device
+from labelfix.training.diagnostics import alarms
+from labelfix.training.loop import train
 
 ASYMMETRIC = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}  # truck, bird, deer, cat, dog: the usual confusions
 CHECKED = 1000

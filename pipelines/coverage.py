@@ -40,13 +40,13 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from labelfix import inputs
+from labelfix.decide.decisions import Judgement, judge
 from labelfix.equations import corruption
 from labelfix.equations.calibration import expected_calibration_error
-from labelfix.methods.judge import Judgement, judge
-from labelfix.methods.neighbours import nearest
-from labelfix.prediction import run_methods
-from labelfix.rows import Rows
-from labelfix.run import PurifyConfig
+from labelfix.features.neighbours import nearest
+from labelfix.workflows.predict import run_methods
+from labelfix.workflows.samples import Rows
+from labelfix.workflows.settings import PurifyConfig
 
 FIGURES = (
     "label_accuracy_before", "label_accuracy_after", "label_accuracy_gain", "change_precision",

@@ -38,9 +38,9 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from labelfix.methods.augment import ViewConfig
-from labelfix.methods.pretraining import CheckedImages, PretrainConfig, pretrain
-from labelfix.methods.training import EpochReport, LoopConfig
+from labelfix.nets.views import ViewConfig
+from labelfix.pretrain.run import CheckedImages, PretrainConfig, pretrain
+from labelfix.training.config import EpochReport, LoopConfig
 
 
 def read(path: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -112,19 +112,19 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from labelfix import inputs
+from labelfix.decide.decisions import judge
 from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
-from labelfix.methods.bilevel import Learner
-from labelfix.methods.cross_fit import cross_fit
-from labelfix.methods.judge import judge
-from labelfix.methods.neighbours import Neighbours, nearest
-from labelfix.methods.opinions import neighbour_opinions
-from labelfix.methods.plan import BilevelConfig, Plan
-from labelfix.methods.plans import PLANS, sized
-from labelfix.methods.teachers import WeightNet
-from labelfix.prediction import folds_of, kernel_opinion, run_methods, task_of
-from labelfix.rows import Prediction, Rows
-from labelfix.run import PurifyConfig
+from labelfix.features.neighbours import Neighbours, nearest
+from labelfix.predictors.bilevel.config import BilevelConfig, Plan
+from labelfix.predictors.bilevel.cross_fit import cross_fit
+from labelfix.predictors.bilevel.registry import PLANS, sized
+from labelfix.predictors.bilevel.teachers import WeightNet
+from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.knn_votes import neighbour_opinions
+from labelfix.workflows.predict import folds_of, kernel_opinion, run_methods, task_of
+from labelfix.workflows.samples import Prediction, Rows
+from labelfix.workflows.settings import PurifyConfig
 
 METHODS = ("ce", "dmlp", "dmlp-naive", *PLANS)
 SHARES = ("purified", "alone", "student")

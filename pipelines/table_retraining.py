@@ -91,9 +91,10 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from labelfix import inputs, material, retraining, stages
-from labelfix.methods.recipes import RECIPES
-from labelfix.run import PurifyConfig
+from labelfix import inputs
+from labelfix.retrain.registry import RECIPES
+from labelfix.workflows import corrected_dataset, purify, retrain
+from labelfix.workflows.settings import PurifyConfig
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 NOISES = {"cifar": ("symmetric-0.4", "symmetric-0.8", "human"),
@@ -151,7 +152,7 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
                         yield Cell(**group, method="hrp", labels="given", row=row)
                     continue
                 for method in options.methods:
-                    for labels in retraining.LABELS:
+                    for labels in retrain.LABELS:
                         yield Cell(**group, method=method, labels=labels)
 
 
@@ -201,7 +202,7 @@ def noisy(place: Place, noise: str, seed: int, data: Path) -> np.ndarray:
     return names[codes]
 
 
-def purified(place: Place, cell: Cell, options: argparse.Namespace) -> material.Material:
+def purified(place: Place, cell: Cell, options: argparse.Namespace) -> corrected_dataset.Material:
     """Writes the dataset's files, purifies them and reads what retrain reads."""
     folder, given = place.folder, noisy(place, cell.noise, cell.seed, options.data)
     base = (
@@ -217,8 +218,8 @@ def purified(place: Place, cell: Cell, options: argparse.Namespace) -> material.
     few = {"epochs": 1} if options.tiny else {}  # of pretraining
     config = PurifyConfig(seed=cell.seed, device=options.device, **few)
     run = folder / f"run-{cell.seed}"  # one a seed: pretraining, which sees no label, is kept
-    stages.purify(dataset, run, config)
-    return material.gather(
+    purify.purify(dataset, run, config)
+    return corrected_dataset.gather(
         run, folder, test=folder / "test.csv",
         test_features=folder / "test.npy" if place.features else None,
     )  # fmt: skip
@@ -228,15 +229,15 @@ def purified(place: Place, cell: Cell, options: argparse.Namespace) -> material.
 
 
 def measure(
-    cell: Cell, found: material.Material, place: Place, options: argparse.Namespace
+    cell: Cell, found: corrected_dataset.Material, place: Place, options: argparse.Namespace
 ) -> dict:
-    config = retraining.RetrainConfig(
+    config = retrain.RetrainConfig(
         method=cell.method, labels=cell.labels, seed=cell.seed, device=options.device,
         epochs=1 if options.tiny else EPOCHS[cell.dataset],
         changes=ABLATIONS[cell.row][0] if cell.row else (),
     )  # fmt: skip
     started = time.process_time()
-    metrics = retraining.run(found, options.work / "out", config)
+    metrics = retrain.run(found, options.work / "out", config)
     names = np.array(found.labels.class_names, dtype=object)
     codes = found.labels.label if cell.labels == "purified" else found.labels.given
     return asdict(cell) | {
@@ -265,7 +266,7 @@ def show(lines: list[dict], ablations: bool) -> None:
     for name in names:
         parts = []
         for place in places:
-            both = [found.get((name, place, labels), []) for labels in retraining.LABELS[::-1]]
+            both = [found.get((name, place, labels), []) for labels in retrain.LABELS[::-1]]
             parts.append(" -> ".join(f"{np.mean(v):.1f} ± {np.std(v):.1f}" for v in both if v))
         paper = f" (paper {ABLATIONS[name][1]})" if ablations else ""
         print(f"| {name}{paper} | " + " | ".join(parts) + " |")

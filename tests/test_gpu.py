@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import labelfix
-from labelfix import stages
 from labelfix.equations.tangents import log_prob_tangent
-from labelfix.methods import dmlp
-from labelfix.methods.design import Design
-from labelfix.methods.kernel import KernelColumns, KernelRidge
-from labelfix.retraining import RetrainConfig, run
-from labelfix.run import PurifyConfig
+from labelfix.features.standardise import Design
+from labelfix.predictors import dmlp
+from labelfix.predictors.kernel_ridge import KernelColumns, KernelRidge
+from labelfix.workflows import purify
+from labelfix.workflows.retrain import RetrainConfig, run
+from labelfix.workflows.settings import PurifyConfig
 
 pytestmark = [
     pytest.mark.gpu,
@@ -68,13 +68,16 @@ def test_purify_mends_labels(blobs, method):
 
 @pytest.mark.parametrize("method", ["ce", "dividemix", "elr", "coteaching", "hrp", "fixmatch"])
 def test_images_are_purified_and_retrained(image_files, tmp_path, method):
-    from labelfix import inputs, material
+    from labelfix import inputs
+    from labelfix.workflows import corrected_dataset
 
     folder = image_files()
     dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
     config = PurifyConfig(pretrain="none", backbone="smallconv", device="cuda", method="dmlp")
-    stages.purify(dataset, tmp_path / "run", config)
+    purify.purify(dataset, tmp_path / "run", config)
     (tmp_path / "scratch").mkdir()
-    found = material.gather(tmp_path / "run", tmp_path / "scratch", test=folder / "test.csv")
+    found = corrected_dataset.gather(
+        tmp_path / "run", tmp_path / "scratch", test=folder / "test.csv"
+    )
     metrics = run(found, tmp_path / "out", RetrainConfig(method=method, epochs=2, device="cuda"))
     assert 0 <= metrics["test_accuracy"] <= 1

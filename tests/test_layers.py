@@ -1,4 +1,8 @@
-"""Imports point down only: pipelines, examples, cli -> stages -> methods -> equations."""
+"""Imports point down only: cli -> workflows -> what predicts and trains -> decide -> nets -> ...
+
+``errors`` and ``annotations`` serve all. ``inputs`` and ``contract`` are used by the workflows and
+the Python API alone. Within ``predictors``, ``bilevel`` knows no other predictor.
+"""
 
 import ast
 from collections import defaultdict
@@ -9,11 +13,18 @@ import pytest
 import labelfix
 
 PACKAGE = Path(labelfix.__file__).parent
-LAYERS = ("equations", "methods", "inputs", "contract")
-STAGE_LEVEL = {
-    file.stem
-    for file in PACKAGE.glob("*.py")
-    if file.stem not in ("__init__", "cli", "console", "errors", "progress", "artifacts")
+FOUNDATIONS = {"errors", "annotations"}
+BELOW = {  # folder -> folders that it may import, besides itself and the foundations
+    "equations": set(),
+    "training": {"equations"},
+    "features": {"training", "equations"},
+    "nets": {"features", "training", "equations"},
+    "decide": {"nets", "features", "training", "equations"},
+    "pretrain": {"nets", "features", "training", "equations"},
+    "predictors": {"decide", "nets", "features", "training", "equations"},
+    "retrain": {"predictors", "decide", "nets", "features", "training", "equations"},
+    "inputs": set(),
+    "contract": set(),
 }
 
 
@@ -54,19 +65,31 @@ def files_in(layer: str) -> list[Path]:
     return found
 
 
-ALLOWED = {
-    "equations": set(),
-    "methods": {"equations", "methods", "errors"},
-    "inputs": {"inputs", "errors"},
-    "contract": {"contract", "errors"},
-}
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_layers_import_what_lies_below(layer):
-    allowed = ALLOWED[layer] | {layer}
-    wrong = {str(file): of_ours(file) - allowed for file in files_in(layer)}
+@pytest.mark.parametrize("folder", BELOW)
+def test_folders_import_what_lies_below(folder):
+    allowed = BELOW[folder] | FOUNDATIONS | {folder}
+    wrong = {str(file): of_ours(file) - allowed for file in files_in(folder)}
     assert {file: parts for file, parts in wrong.items() if parts} == {}
+
+
+def test_bilevel_knows_no_other_predictor():
+    inside = "labelfix.predictors."
+    for file in files_in("predictors"):
+        if file.parts[1] == "bilevel":
+            others = {name for name in IMPORTS[file] if name.startswith(inside)}
+            assert all(name.startswith(inside + "bilevel") for name in others), file
+
+
+def test_retraining_takes_the_bilevel_machinery_and_no_other_predictor():
+    for file in files_in("retrain"):
+        others = {name for name in IMPORTS[file] if name.startswith("labelfix.predictors.")}
+        assert all(name.startswith("labelfix.predictors.bilevel") for name in others), file
+
+
+@pytest.mark.parametrize("folder", ["inputs", "contract"])
+def test_files_are_read_and_written_by_workflows_and_the_python_api_alone(folder):
+    users = {file for file in IMPORTS if folder in of_ours(file) and file.parts[0] != folder}
+    assert {file.parts[0] for file in users} <= {"workflows", "api.py"}
 
 
 def test_equations_hold_no_modules_optimisers_or_files():
@@ -76,31 +99,29 @@ def test_equations_hold_no_modules_optimisers_or_files():
         assert not IMPORTS[file] & {"torch.nn", "torch.nn.Module", "torch.optim"}, file
 
 
-def test_files_stay_out_of_methods():
-    for file in files_in("methods"):
-        assert not of_others(file) & {"click", "rich", "pyarrow", "pandas", "jinja2"}, file
+def test_files_stay_out_of_what_computes():
+    for folder in set(BELOW) - {"inputs", "contract"}:
+        for file in files_in(folder):
+            assert not of_others(file) & {"click", "rich", "pyarrow", "pandas", "jinja2"}, file
 
 
-@pytest.mark.parametrize("name", ["artifacts", "errors", "progress"])
-def test_foundations_import_nothing_above(name):
-    assert of_ours(Path(f"{name}.py")) <= {"errors"}
+def test_errors_import_nothing():
+    assert of_ours(Path("errors.py")) == set()
 
 
-@pytest.mark.parametrize("name", sorted(STAGE_LEVEL))
-def test_stages_know_no_terminal(name):
-    assert not of_ours(Path(f"{name}.py")) & {"cli", "console"}
+def test_only_the_command_line_knows_a_terminal():
+    for file in IMPORTS:
+        if file.parts[0] not in ("cli", "__main__.py"):
+            assert "cli" not in of_ours(file), file
 
 
 def test_libraries_stay_where_they_belong():
     users = defaultdict(set)
     for file in IMPORTS:
         for name in of_others(file):
-            users[name].add(file)
-    assert users["click"] == {Path("cli.py")}
-    assert users["rich"] == {Path("console.py")}
-    for name in ("faiss", "sklearn"):
-        for file in users[name]:
-            assert file.parts[0] == "methods" or file.stem in STAGE_LEVEL, file
+            users[name].add(file.parts[0])
+    assert users["click"] == users["rich"] == {"cli"}
+    assert users["faiss"] == {"features"}
 
 
 def test_nothing_imports_recipes_examples_or_tests():
@@ -109,7 +130,7 @@ def test_nothing_imports_recipes_examples_or_tests():
 
 
 def test_the_reader_sees_every_kind_of_import(tmp_path):
-    place = PACKAGE / "methods" / "nowhere.py"
+    place = PACKAGE / "features" / "nowhere.py"
     source = "from . import folds\nfrom ..equations import dmlp as eq\nimport torch.nn as nn\n"
     found = set()
 
@@ -118,4 +139,4 @@ def test_the_reader_sees_every_kind_of_import(tmp_path):
             return source
 
     found = imports_of(Fake(place))
-    assert {"labelfix.methods.folds", "labelfix.equations.dmlp", "torch.nn"} <= found
+    assert {"labelfix.features.folds", "labelfix.equations.dmlp", "torch.nn"} <= found

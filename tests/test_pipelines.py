@@ -36,9 +36,9 @@ def test_papers_settings_in_their_tiny_form(monkeypatch, tmp_path, capsys, metho
 
 
 def test_the_table_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
-    from labelfix.methods import plans
+    from labelfix.predictors.bilevel import registry
 
-    monkeypatch.setattr(plans, "FEATURE_STEPS", 20)
+    monkeypatch.setattr(registry, "FEATURE_STEPS", 20)
     main, out = recipe("table_methods", monkeypatch).main, tmp_path / "cells.jsonl"
     words = ["--tiny", "--out", str(out), "--methods"]
     main([*words, "ce"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import make_blobs
+from builders import make_blobs
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedKFold, cross_val_score, cross_validate

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from labelfix.equations.directions import Direction, inner
+from labelfix.equations.weight_vectors import Direction, inner
 
 
 def lower_loss(targets_BK: Tensor, log_probs_BK: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from labelfix.equations.linear_maps import Recalling
+from labelfix.equations.forward_cache import Recalling
 
 
 def log_prob_tangent(
@@ -47,7 +47,7 @@ def log_prob_tangent(
             move.
         x: the batch.
         direction: the direction g, by name; a parameter left out does not move.
-        outputs: of :class:`labelfix.equations.linear_maps.Remembering`, where the same net in the
+        outputs: of :class:`labelfix.equations.forward_cache.Remembering`, where the same net in the
             same mode has just seen the same batch at the same point.
 
     Returns:

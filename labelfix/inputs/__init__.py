@@ -1,13 +1,12 @@
 """read, check: tables, folders, features and images in; one checked Dataset out."""
 
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.content import content_keys
+from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.dataset import Dataset
-from labelfix.inputs.labelled import Labelled, read_labelled, read_truth
-from labelfix.inputs.pixels import Pixels, decode
-from labelfix.inputs.reading import read
-from labelfix.inputs.same_content import kept_rows, match_content
-from labelfix.inputs.unlabelled import read_unlabelled
+from labelfix.inputs.decode import Pixels, decode
+from labelfix.inputs.duplicates import kept_rows, match_content
+from labelfix.inputs.read import read
+from labelfix.inputs.test_table import Labelled, read_labelled, read_truth, read_unlabelled
 
 __all__ = [
     "Columns",

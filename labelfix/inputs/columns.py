@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from labelfix.errors import InputError
-from labelfix.inputs.kinds import is_decimal, is_encoded, is_text
+from labelfix.inputs.arrow_types import is_decimal, is_encoded, is_text
+from labelfix.inputs.messages import quoted
 from labelfix.inputs.tables import Table
-from labelfix.inputs.wording import quoted
 
 _LABEL = ("label", "labels", "target", "class", "category", "y", "given_label", "noisy_label")
 _IMAGE = ("image", "img", "path", "file", "file_name", "filename", "image_path", "filepath")

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.images import Images
-from labelfix.inputs.other_columns import other_schema, stream_other_columns
+from labelfix.inputs.encoded_images import Images
+from labelfix.inputs.passthrough import other_schema, stream_other_columns
 from labelfix.inputs.tables import Table
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from labelfix.errors import InputError
+from labelfix.inputs.arrow_types import is_list, is_number
 from labelfix.inputs.columns import Columns, choose_columns
 from labelfix.inputs.ids import as_ids, locate, refuse_duplicates
-from labelfix.inputs.kinds import is_list, is_number
+from labelfix.inputs.messages import counted, quoted
 from labelfix.inputs.tables import Table, open_table
-from labelfix.inputs.wording import counted, quoted
 
 _SHAPE = "features are one row of numbers a sample: N x D"
 

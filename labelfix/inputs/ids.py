@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from labelfix.errors import InputError
+from labelfix.inputs.arrow_types import as_integers, is_decimal, is_text
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.kinds import as_integers, is_decimal, is_text
+from labelfix.inputs.messages import counted
 from labelfix.inputs.tables import Table
-from labelfix.inputs.wording import counted
 
 _MEND = (
     "ids are text or whole numbers: mend them, choose another column with --id-column, or rename "

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from labelfix.errors import InputError
-from labelfix.inputs.kinds import as_integers, is_decimal, is_text
+from labelfix.inputs.arrow_types import as_integers, is_decimal, is_text
+from labelfix.inputs.messages import counted, nearest, quoted
 from labelfix.inputs.tables import Table
-from labelfix.inputs.wording import counted, nearest, quoted
 
 MOST_CLASSES = 10_000
 FOLDS = 5

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from labelfix.errors import InputError
-from labelfix.inputs.folders import read_folder
-from labelfix.inputs.kinds import is_encoded
-from labelfix.inputs.text_tables import read_delimited, read_json_lines
-from labelfix.inputs.wording import nearest, quoted
+from labelfix.inputs.arrow_types import is_encoded
+from labelfix.inputs.image_folder import read_folder
+from labelfix.inputs.messages import nearest, quoted
+from labelfix.inputs.text_formats import read_delimited, read_json_lines
 
 _FORMATS = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl), Parquet (.parquet) or a folder of classes"
 _DELIMITED = {".csv": ",", ".tsv": "\t", ".tab": "\t"}

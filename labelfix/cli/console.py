@@ -1,0 +1,190 @@
+"""How a person sees a run: bars with an ETA on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from labelfix.workflows.progress import Advance
+
+LINE_SECONDS = 10.0  # between two lines where there is no terminal
+
+
+class Terminal:
+    """Reports on standard error; results go to standard output."""
+
+    def __init__(self) -> None:
+        self.err = Console(stderr=True, highlight=False)
+        self.out = Console(highlight=False)
+
+    def say(self, line: str) -> None:
+        self.err.print(Text(line, style="dim"), soft_wrap=True)
+
+    @contextmanager
+    def task(self, name: str) -> Iterator[Advance]:
+        started = time.monotonic()
+        with self._bar(name) if self.err.is_terminal else self._lines(name) as advance:
+            yield advance
+        self.err.print(Text(f"{name}: {time.monotonic() - started:.1f} s"), soft_wrap=True)
+
+    @contextmanager
+    def _bar(self, name: str) -> Iterator[Advance]:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[remark]}", style="dim"),
+        )  # fmt: skip
+        with Progress(*columns, console=self.err, transient=True) as progress:
+            task = progress.add_task(name, total=None, remark="")
+
+            def advance(done: int, total: int, remark: str) -> None:
+                progress.update(task, completed=done, total=total, remark=remark)
+
+            yield advance
+
+    @contextmanager
+    def _lines(self, name: str) -> Iterator[Advance]:
+        started = spoken = time.monotonic()
+
+        def advance(done: int, total: int, remark: str) -> None:
+            nonlocal spoken
+            now = time.monotonic()
+            if now - spoken < LINE_SECONDS or not done:
+                return
+            spoken = now
+            left = (now - started) / done * (total - done)
+            self.say(f"{name}: {done}/{total}, about {left:.0f} s left  {remark}".rstrip())
+
+        yield advance
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table on standard output."""
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="left" if index == 0 else "right")
+        for row in rows:
+            table.add_row(*row)
+        self.out.print(table)
+
+    def result(self, line: str, style: str = "") -> None:
+        """A line on standard output; brackets in it are text, not markup."""
+        self.out.print(Text(line, style=style), soft_wrap=True)
+
+    def evidence(self, summary: Mapping[str, Any]) -> None:
+        """What purify did and how right it is."""
+        evidence = summary["evidence"]
+        decisions = "  ".join(f"{name} {count}" for name, count in summary["decisions"].items())
+        rate = summary["noise_rate"]
+        noise = "unknown" if rate is None else f"{rate:.1%}"
+        if summary["noise_rate_interval"] is not None:
+            low, high = summary["noise_rate_interval"]
+            noise += f" (audited rows: {low:.1%} to {high:.1%})"
+        self.result(f"{summary['rows']} rows, {len(summary['class_names'])} classes, "
+                    f"estimated noise rate {noise}")  # fmt: skip
+        self.result(f"decisions: {decisions}")
+        if not summary["label_changes_allowed"]:
+            self.result(
+                "No label was changed: on the checked rows, changes did more harm than good."
+                if evidence["audited"]
+                else "No label was changed: the method predicts the same class for every row."
+            )
+        rows = [
+            [title, _percent(evidence[name]), _interval(evidence[name])]
+            for name, title in EVIDENCE.items()
+        ]
+        if evidence["audited"]:
+            title = f"Evidence: {evidence['rows']} audited rows, each judged without its own labels"
+        else:
+            title = (
+                "Self-estimated: no row of the data was checked, this is the model's own opinion"
+            )
+        measured = "measured" if evidence["audited"] else "self-estimated"
+        self.table(title, ("", measured, "95 % interval"), rows)
+        if evidence["audited"] and summary["label_changes_allowed"]:
+            self.result(_verdict(evidence["label_accuracy_gain"]))
+
+    def figures(self, title: str, figures: Mapping[str, Any]) -> None:
+        """Figures of evaluate."""
+        counts = {name: value for name, value in figures.items() if isinstance(value, int)}
+        rows = [[name.replace("_", " "), str(value)] for name, value in counts.items()]
+        shares = {name: value for name, value in figures.items() if name not in counts}
+        rows += [
+            [name.replace("_", " "), "-" if value != value else f"{value:.4f}"]
+            for name, value in shares.items()
+        ]
+        self.table(title, ("", "value"), rows)
+
+    def retrained(self, metrics: Mapping[str, Any]) -> None:
+        """Test accuracies of one training or of two side by side."""
+        runs = [metrics[name] for name in ("given", "purified") if name in metrics] or [metrics]
+        rows = [
+            [run["labels"], _accuracy(run["test_accuracy"]), _range(run), str(run["trained_rows"])]
+            for run in runs
+        ]
+        title = f"Retrained with {runs[0]['method']}, {runs[0]['epochs']} epochs"
+        self.table(title, ("labels", "test accuracy", "95 % interval", "training rows"), rows)
+        for run in runs:
+            self.say(f"{run['labels']} labels: {run['method']} reads {', '.join(run['uses'])}")
+        if "verdict" in metrics:
+            self.result(f"verdict: {metrics['verdict']['words']}")
+
+    def demo(self, outcome: Mapping[str, Any]) -> None:
+        """The tour's two results."""
+        before, after = outcome["wrong_before"], outcome["wrong_after"]
+        given, purified = outcome["test_accuracy_given"], outcome["test_accuracy_purified"]
+        rows = [
+            ["wrong labels", str(before), str(after), f"{1 - after / before:.0%} removed"],
+            ["test accuracy after retraining", f"{given:.1%}", f"{purified:.1%}",
+             f"{(purified - given) * 100:+.1f} points"],
+        ]  # fmt: skip
+        self.table("The tour in two lines", ("", "given labels", "purified labels", ""), rows)
+
+
+EVIDENCE = {
+    "label_accuracy_before": "right labels, before",
+    "label_accuracy_after": "right labels, after",
+    "change_precision": "of the changes, right",
+    "change_recall": "of the wrong labels, mended",
+    "calibration_error": "calibration error of soft labels",
+}
+
+
+def _verdict(gain: Mapping[str, float]) -> str:
+    """Whether labels got better, in a sentence."""
+    value, low, high = (100 * gain[name] for name in ("value", "low", "high"))
+    if low > 0:
+        words = "The labels got better"
+    elif high < 0:
+        words = "The labels got worse; keep the given ones"
+    else:
+        words = "No difference could be shown"
+    return f"{words}: {value:+.1f} points, {low:+.1f} to {high:+.1f} with 95 % confidence."
+
+
+def _percent(figure: Mapping[str, float | None]) -> str:
+    value = figure["value"]
+    return "-" if value is None or value != value else f"{value:.1%}"
+
+
+def _interval(figure: Mapping[str, float | None]) -> str:
+    low, high = figure["low"], figure["high"]
+    if low is None or high is None or low != low or _percent(figure) == "-":
+        return "-"
+    return f"{low:.1%} to {high:.1%}"
+
+
+def _accuracy(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _range(metrics: Mapping[str, Any]) -> str:
+    if "test_accuracy_interval" not in metrics:
+        return "-"
+    low, high = metrics["test_accuracy_interval"]
+    return f"{low:.1%} to {high:.1%}"

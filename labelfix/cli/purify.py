@@ -1,0 +1,150 @@
+"""purify, and the stages of it that stand alone: pretrain, embed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelfix.cli.options import (
+    PATH,
+    backbone_options,
+    column_options,
+    default_out,
+    device_options,
+    json_option,
+    print_json,
+    read_data,
+    seed_option,
+    terminal_of,
+    writing,
+)
+
+
+@click.command()
+@click.argument("data", type=PATH)
+@click.option(
+    "--clean-set",
+    type=PATH,
+    metavar="CLEAN",
+    help="Rows with labels that someone checked, drawn at random.",
+)
+@click.option(
+    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
+)
+@column_options
+@click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    help="auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; see the README.",
+)
+@click.option(
+    "--upper-loss",
+    default="auto",
+    show_default=True,
+    help="What steers clid, mw-net, vri: ce-clean, ce-noisy, small-loss, mae, clid, clid-sparse.",
+)
+@click.option(
+    "--learn-from",
+    default="auto",
+    show_default=True,
+    help="What mlc to vri train on: images, or the features made of them. auto: images on a GPU.",
+)
+@backbone_options
+@click.option(
+    "--min-precision",
+    default=0.0,
+    show_default=True,
+    help="Change a label only where the new one is right with at least this probability.",
+)
+@seed_option
+@device_options
+@click.option("--fresh", is_flag=True, help="Do every stage again.")
+@json_option
+def purify(
+    data: Path,
+    clean_set: Path | None,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Correct the labels of DATA, a table or a folder of class-named folders.
+
+    Writes DIR/labels.parquet and DIR/summary.json. Stages that are done are skipped.
+
+    \b
+    Example:
+      labelfix purify data.csv --clean-set checked.csv
+      labelfix purify data.parquet --features features.npy --clean-set checked.csv --out run
+    """
+    from labelfix.workflows import purify
+
+    terminal = terminal_of()
+    config, dataset = read_data(data, clean_set, settings, terminal)
+    out = out or default_out(data)
+    with writing(out):
+        summary = purify.purify(dataset, out, config, fresh=fresh, report=terminal)
+    if as_json:
+        print_json(summary)
+    else:
+        terminal.evidence(summary)
+        terminal.result(f"wrote {out / 'labels.parquet'} and {out / 'summary.json'}")
+
+
+@click.command()
+@click.argument("data", type=PATH)
+@click.option(
+    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
+)
+@column_options
+@backbone_options
+@seed_option
+@device_options
+def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
+    """Train a backbone on the images of DATA alone; labels are not used.
+
+    The same stage as in purify: a later purify into the same folder goes on from it.
+
+    \b
+    Example:
+      labelfix pretrain data.csv --pretrain moco --out run
+    """
+    from labelfix.workflows import embed
+
+    terminal = terminal_of()
+    config, dataset = read_data(data, None, settings, terminal)
+    out = out or default_out(data)
+    with writing(out):
+        weights = embed.pretrain_only(dataset, out, config, report=terminal)
+    terminal.result(f"weights: {weights}")
+
+
+@click.command()
+@click.argument("data", type=PATH)
+@click.option(
+    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
+)
+@column_options
+@backbone_options
+@seed_option
+@device_options
+def embed(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
+    """Turn the images of DATA into features, float16 N x D, row by row.
+
+    The same stages as in purify: a later purify into the same folder goes on from them.
+
+    \b
+    Example:
+      labelfix embed data.csv --backbone resnet50 --weights pretrained --out run
+    """
+    from labelfix.workflows import embed
+
+    terminal = terminal_of()
+    config, dataset = read_data(data, None, settings, terminal)
+    out = out or default_out(data)
+    with writing(out):
+        features = embed.embed_only(dataset, out, config, report=terminal)
+    terminal.result(f"features: {features}")

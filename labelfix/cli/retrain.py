@@ -1,0 +1,162 @@
+"""retrain and evaluate: what is done with a corrected dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from labelfix.cli.options import (
+    PATH,
+    device_options,
+    json_option,
+    print_json,
+    seed_option,
+    terminal_of,
+    writing,
+)
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--method",
+    default="ce",
+    show_default=True,
+    help="ce, dividemix, elr, coteaching, coteaching+, cdr, hrp, uda, fixmatch or flexmatch.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One of the method's own settings, such as clid=true; may be repeated.",
+)
+@click.option("--test", type=PATH, metavar="TABLE", help="Test rows with right labels.")
+@click.option(
+    "--test-features", type=PATH, metavar="FILE", help="Their features, for datasets of features."
+)
+@click.option(
+    "--features",
+    metavar="FILE_OR_COLUMN",
+    help="RUN's features, where RUN does not name them (a labels.parquet of your own).",
+)
+@click.option("--image-column", metavar="NAME", help="RUN's images, likewise.")
+@click.option(
+    "--labels",
+    default="purified",
+    show_default=True,
+    type=click.Choice(["purified", "given"]),
+    help="Which labels to train on.",
+)
+@click.option("--compare", is_flag=True, help="Train on given and purified labels, side by side.")
+@click.option("--out", type=PATH, metavar="DIR", help="Output folder.  [default: RUN/retrain]")
+@click.option("--epochs", type=int, help="Chosen by the data's size otherwise.")
+@seed_option
+@device_options
+@json_option
+def retrain(
+    run: Path,
+    test: Path | None,
+    test_features: Path | None,
+    features: str | None,
+    image_column: str | None,
+    compare: bool,
+    out: Path | None,
+    as_json: bool,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Train a model on RUN, a purify output folder or a labels.parquet.
+
+    Writes weights.safetensors, predictions.parquet and metrics.json. An interrupted training goes
+    on where it stopped.
+
+    \b
+    Example:
+      labelfix retrain run --test test.csv --compare
+      labelfix retrain run --test test.csv --method dividemix --set clid=true
+      labelfix retrain labels.parquet --test test.csv --test-features test.npy
+    """
+    from labelfix.workflows import corrected_dataset
+    from labelfix.workflows.compare import compare as train_both
+    from labelfix.workflows.retrain import RetrainConfig
+    from labelfix.workflows.retrain import run as train
+
+    terminal = terminal_of()
+    config = RetrainConfig(**settings)
+    out = out or (run if run.is_dir() else run.parent) / "retrain"
+    with TemporaryDirectory(prefix="labelfix-") as scratch, writing(out):
+        found = corrected_dataset.gather(
+            run, Path(scratch), features=features, image_column=image_column,
+            test=test, test_features=test_features,
+        )  # fmt: skip
+        for line in found.notices:
+            terminal.say(line)
+        if compare:
+            metrics = train_both(found, out, config, report=terminal)
+        else:
+            metrics = train(found, out, config, report=terminal)
+    if as_json:
+        print_json(metrics)
+    else:
+        terminal.retrained(metrics)
+        terminal.result(f"wrote {out}")
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("--truth", type=PATH, metavar="TABLE", help="The right label of every id.")
+@click.option("--label-column", metavar="NAME", help="Its label column.")
+@click.option("--id-column", metavar="NAME", help="Its id column.")
+@click.option("--ood", type=PATH, metavar="TABLE", help="Rows that belong to none of the classes.")
+@click.option(
+    "--ood-features", type=PATH, metavar="FILE", help="Their features, for models of features."
+)
+@click.option(
+    "--model", type=PATH, metavar="DIR", help="The model for --ood.  [default: RUN/retrain]"
+)
+@json_option
+def evaluate(
+    run: Path,
+    truth: Path | None,
+    ood: Path | None,
+    ood_features: Path | None,
+    model: Path | None,
+    as_json: bool,
+    **columns: Any,  # noqa: ANN401
+) -> None:
+    """Measure how right RUN is, where the truth is known, over the rows that were not checked.
+
+    With --ood: how well a retrained model tells rows that belong to none of the classes from its
+    test rows, by its largest probability (MSP) and by its energy.
+
+    \b
+    Example:
+      labelfix evaluate run --truth right.csv
+      labelfix evaluate run --ood other.csv
+    """
+    from labelfix.workflows import evaluate
+
+    if truth is None and ood is None:
+        raise click.UsageError("Missing option '--truth' or '--ood'.", click.get_current_context())
+    if ood_features is not None and ood is None:
+        raise click.UsageError("--ood-features comes without --ood.", click.get_current_context())
+    figures, outside = {}, {}
+    if truth is not None:
+        figures = evaluate.evaluate(run, truth, **columns)
+    if ood is not None:
+        outside = evaluate.outliers(
+            model or evaluate.model_of(run),
+            ood,
+            ood_features=ood_features,
+        )
+    if as_json:
+        print_json(figures | outside)
+        return
+    terminal = terminal_of()
+    if figures:
+        terminal.figures("Against the truth, over the rows that were not checked", figures)
+    if outside:
+        terminal.figures("Test rows against rows from outside", outside)

@@ -1,0 +1,1 @@
+"""From predictions and given labels to labels, soft labels, evidence and scores."""

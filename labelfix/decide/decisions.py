@@ -1,0 +1,297 @@
+"""From predictions to decisions, with honest evidence: which labels change, and how right that is.
+
+Every figure of the evidence comes from checked rows that the step which judged them never saw:
+predictions are out of fold, and pool, transition and the least margin of a change are fitted again
+without the fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfix.decide.evidence import Evidence, measure, self_estimated
+from labelfix.decide.no_clean_set import estimate, self_estimate
+from labelfix.decide.pooling import Candidate, Pool
+from labelfix.decide.threshold import NEVER, least_margin, margins
+
+KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)  # in the order of the contract's names
+
+Predictions = Mapping[str, Sequence[NDArray[np.floating]]]
+Candidates = Mapping[str, Candidate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """When a label changes.
+
+    Attributes:
+        min_precision: least posterior probability of a new label, in [0, 1]; 0 = it must only be
+            likelier than the given one, by the margin that the checked rows ask for.
+    """
+
+    min_precision: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_precision <= 1:
+            raise ValueError(f"min_precision must lie in [0, 1], not {self.min_precision}")
+
+
+DEFAULTS = JudgeConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What is decided for each row.
+
+    Attributes:
+        soft_labels: ``(N, K)`` float32, the posterior; one-hot for checked rows.
+        labels: ``(N,)`` int32 codes of the label to train on.
+        decisions: ``(N,)`` int8, one of ``KEEP`` to ``CHECKED``.
+        weights: ``(N,)`` float32 in [0, 1], see :func:`training_weights`.
+        review_ranks: ``(N,)`` int32 from 1, see :func:`review_ranks`.
+        transition: ``(K, K)``, ``T[y, given]``.
+        witness: the name of the prediction that was believed.
+        witness_losses: log loss of each prediction's posterior on checked rows, cross-fitted.
+        pool_weights: what prediction, transition and agreement count for.
+        least_margin: by how much a new label must be likelier than the given one, in [0, 1], see
+            :func:`labelfix.decide.threshold.least_margin`; 1 = nothing may change.
+        evidence: the measured figures.
+    """
+
+    soft_labels: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    decisions: NDArray[np.int8]
+    weights: NDArray[np.float32]
+    review_ranks: NDArray[np.int32]
+    transition: NDArray[np.float64]
+    witness: str
+    witness_losses: dict[str, float]
+    pool_weights: list[float]
+    least_margin: float
+    evidence: Evidence
+
+
+def judge(
+    predictions: Predictions,
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    config: JudgeConfig = DEFAULTS,
+) -> Judgement:
+    """Weigh predictions against given labels, and decide.
+
+    Checked rows calibrate; those that had a label (*audited* rows) also show how labels go wrong,
+    and alone give evidence. Without them the given labels of all rows tell the noise, seen through
+    the calibrated prediction, and the evidence is the posterior's own opinion.
+
+    Args:
+        predictions: the candidates by name; the one whose posterior the checked rows prefer is
+            believed. Each is one or more ``(N, K)`` out-of-fold log-probabilities, the method's own
+            first, that are weighed together.
+        given: ``(N,)`` codes, -1 = no label.
+        checked: ``(N,)`` right codes, -1 = not checked.
+        folds: ``(N,)`` the folds of the predictions.
+        config: when a label changes.
+    """
+    rows_V = np.flatnonzero(checked >= 0)
+    if not len(rows_V):
+        return _judge_unaudited(predictions, given, config)
+    candidates = {name: Candidate.of(logs, given) for name, logs in predictions.items()}
+    losses = posterior_losses(candidates, given, checked, folds, rows_V)
+    witness = min(losses, key=lambda name: losses[name])
+    pool = candidates[witness].fit(given, checked, folds, rows_V)
+    known_V = given[rows_V], checked[rows_V]
+    honest_VK = _cross_fitted(candidates, given, checked, folds, rows_V)
+    soft_NK = pool.judge(predictions[witness], given)
+    margin = least_margin(honest_VK, *known_V, told=noise_rate(soft_NK, given) or 0.0)
+    labels = _decide(soft_NK, given, config, margin)
+    decisions = _name(labels, soft_NK, given)
+    soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
+    labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
+    if (known_V[0] >= 0).any():
+        honest_V = _decide_by_fold(honest_VK, *known_V, folds[rows_V], config, margin)
+        evidence = measure(honest_VK, honest_V, *known_V)
+    else:
+        figures = self_estimate(pool, predictions[witness], soft_NK, labels, given)
+        evidence = self_estimated(figures)
+    verdict = Verdict(witness=witness, losses=losses, pool=pool, least_margin=margin)
+    return _judgement(soft_NK.astype(np.float32), labels, decisions, given, verdict, evidence)
+
+
+def _judge_unaudited(
+    predictions: Predictions, given: NDArray[np.int32], config: JudgeConfig
+) -> Judgement:
+    """Without checked rows: transition and weights from the data, figures from the posterior."""
+    (witness, logs), *_ = predictions.items()
+    pool = estimate(logs, given)
+    soft_NK = pool.judge(logs, given)
+    tells_rows_apart = len(np.unique(logs[0].argmax(1))) > 1
+    margin = 0.0 if tells_rows_apart else NEVER
+    labels = _decide(soft_NK, given, config, margin)
+    decisions = _name(labels, soft_NK, given)
+    soft = soft_NK.astype(np.float32)
+    figures = self_estimate(pool, logs, soft, labels, given)
+    verdict = Verdict(witness=witness, losses={}, pool=pool, least_margin=margin)
+    return _judgement(soft, labels, decisions, given, verdict, self_estimated(figures))
+
+
+def noise_rate(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> float | None:
+    """Share of wrong labels among the rows that were given one: the posterior's mean doubt.
+
+    Where checked rows are one-hot they count as what they are. None where no row has a label.
+    """
+    rows = np.flatnonzero(given >= 0)
+    if not len(rows):
+        return None
+    return float(1 - soft_NK[rows, given[rows]].astype(np.float64).mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Which prediction was believed, by how much, and when labels may change."""
+
+    witness: str
+    losses: dict[str, float]
+    pool: Pool
+    least_margin: float
+
+
+def _judgement(
+    soft: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    decisions: NDArray[np.int8],
+    given: NDArray[np.int32],
+    verdict: Verdict,
+    evidence: Evidence,
+) -> Judgement:
+    return Judgement(
+        soft_labels=soft,
+        labels=labels,
+        decisions=decisions,
+        weights=training_weights(soft, labels),
+        review_ranks=review_ranks(soft, given, decisions),
+        transition=verdict.pool.transition.numpy(),
+        witness=verdict.witness,
+        witness_losses=verdict.losses,
+        pool_weights=verdict.pool.weights.tolist(),
+        least_margin=verdict.least_margin,
+        evidence=evidence,
+    )
+
+
+def training_weights(
+    soft_NK: NDArray[np.float32], labels: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """The weight of a row in training: the posterior of its label above chance, ``(N,)``.
+
+    ``max(0, (q[label] - 1/K) / (1 - 1/K))``: 1 for a certain label, 0 for one that the evidence
+    holds no likelier than a guess.
+    """
+    classes = soft_NK.shape[1]
+    chosen_N = soft_NK[np.arange(len(labels)), labels]
+    return np.clip((chosen_N - 1 / classes) / (1 - 1 / classes), 0, 1).astype(np.float32)
+
+
+def review_ranks(
+    soft_NK: NDArray[np.float32], given: NDArray[np.int32], decisions: NDArray[np.int8]
+) -> NDArray[np.int32]:
+    """The order in which a person should look, ``(N,)`` from 1, every rank once.
+
+    By falling probability that the given label is wrong (for rows without one: that the filled
+    label is); rows already checked come last; ties keep the rows' order.
+    """
+    stands_for = np.where(given >= 0, given, soft_NK.argmax(1))
+    doubt_N = 1.0 - soft_NK[np.arange(len(given)), stands_for].astype(np.float64)
+    doubt_N = np.where(decisions == CHECKED, doubt_N - 2, doubt_N)
+    ranks = np.empty(len(given), dtype=np.int32)
+    ranks[np.argsort(-doubt_N, kind="stable")] = np.arange(1, len(given) + 1)
+    return ranks
+
+
+def posterior_losses(
+    candidates: Candidates,
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    rows_V: NDArray[np.int64],
+) -> dict[str, float]:
+    """Mean log loss of each prediction's posterior on some checked rows, by name, in nats.
+
+    A row is judged by a pool that was fitted on the other folds among ``rows_V``.
+    """
+    losses = {}
+    for name, candidate in candidates.items():
+        total = 0.0
+        for fold in np.unique(folds[rows_V]):
+            own = rows_V[folds[rows_V] == fold]
+            pool = candidate.fit(given, checked, folds, rows_V[folds[rows_V] != fold])
+            soft_VK = candidate.judge(pool, given, own)
+            total -= np.log(soft_VK[np.arange(len(own)), checked[own]].clip(1e-12)).sum()
+        losses[name] = float(total / max(1, len(rows_V)))
+    return losses
+
+
+def _cross_fitted(
+    candidates: Candidates,
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    rows_V: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """The posterior of each checked row, ``(V, K)``, fitted as if nobody had checked its fold."""
+    classes = len(next(iter(candidates.values())).spread)
+    soft_VK = np.empty((len(rows_V), classes))
+    for fold in np.unique(folds[rows_V]):
+        own = folds[rows_V] == fold
+        others, own_rows = rows_V[~own], rows_V[own]
+        losses = posterior_losses(candidates, given, checked, folds, others)
+        believed = candidates[min(losses, key=lambda name: losses[name])]
+        pool = believed.fit(given, checked, folds, others)
+        soft_VK[own] = believed.judge(pool, given, own_rows)
+    return soft_VK
+
+
+def _decide_by_fold(
+    soft_VK: NDArray[np.float64],
+    given: NDArray[np.int32],
+    right: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    config: JudgeConfig,
+    margin: float,
+) -> NDArray[np.int32]:
+    """What becomes of audited rows, each by the least margin that the other folds ask for.
+
+    Where all of them together let nothing change (``margin``), nothing does.
+    """
+    label_V = np.empty(len(given), dtype=np.int32)
+    for fold in np.unique(folds):
+        own = folds == fold
+        asked = NEVER
+        if margin < NEVER:
+            asked = least_margin(soft_VK[~own], given[~own], right[~own])
+        label_V[own] = _decide(soft_VK[own], given[own], config, asked)
+    return label_V
+
+
+def _decide(
+    soft_NK: NDArray[np.float64],
+    given: NDArray[np.int32],
+    config: JudgeConfig,
+    margin: float,
+) -> NDArray[np.int32]:
+    """The label to train on: the posterior's best where labels may change, else the given."""
+    may_N = (margins(soft_NK, given) > margin) & (soft_NK.max(1) >= config.min_precision)
+    return np.where((given < 0) | may_N, soft_NK.argmax(1), given).astype(np.int32)
+
+
+def _name(
+    labels: NDArray[np.int32], soft_NK: NDArray[np.float64], given: NDArray[np.int32]
+) -> NDArray[np.int8]:
+    """Keep, correct, fill; or review: kept, though more likely wrong than right."""
+    doubted = soft_NK[np.arange(len(given)), given] < 0.5
+    decisions = np.where(labels != given, CORRECT, np.where(doubted, REVIEW, KEEP))
+    return np.where(given < 0, FILL, decisions).astype(np.int8)

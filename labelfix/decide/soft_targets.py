@@ -1,0 +1,57 @@
+"""What a net of each fold may learn from: soft labels and transitions that never saw the fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfix.decide.pooling import Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldTargets:
+    """Targets of G nets; nothing that net g learns from has seen a label of fold g.
+
+    (Entry g's rows *of* fold g were judged with their own given labels: not for net g.)
+
+    Attributes:
+        soft_GNK: ``(G, N, K)`` float32, posteriors; one-hot for checked rows outside fold g.
+        transition_GKK: ``(G, K, K)`` float32, ``T[y, given]``.
+        given: ``(N,)`` int32 given codes, -1 = none, or the right label is known.
+        folds: ``(N,)`` int8; net g learns from the rows of other folds.
+    """
+
+    soft_GNK: NDArray[np.float32]
+    transition_GKK: NDArray[np.float32]
+    given: NDArray[np.int32]
+    folds: NDArray[np.int8]
+
+
+def fold_targets(
+    witnesses: Sequence[Sequence[NDArray[np.floating]]],
+    given: NDArray[np.int32],
+    checked: NDArray[np.int32],
+    folds: NDArray[np.int8],
+) -> FoldTargets:
+    """Posteriors as training targets, each pool fitted without the fold that it serves.
+
+    Args:
+        witnesses: for each fold g some ``(N, K)`` log-probabilities, from models that saw neither
+            fold g nor the row's own fold.
+        given, checked, folds: ``(N,)``; -1 = no label, not checked.
+    """
+    rows, classes = witnesses[0][0].shape
+    soft_GNK = np.empty((len(witnesses), rows, classes), np.float32)
+    transition_GKK = np.empty((len(witnesses), classes, classes), np.float32)
+    for fold, hidden in enumerate(witnesses):
+        seen = np.flatnonzero((checked >= 0) & (folds != fold))
+        candidate = Candidate.of(hidden, np.where(folds == fold, -1, given))
+        pool = candidate.fit(given, checked, folds, seen)
+        soft_GNK[fold] = pool.judge(hidden, given)
+        soft_GNK[fold, seen] = np.eye(classes)[checked[seen]]
+        transition_GKK[fold] = pool.transition.numpy()
+    told = np.where(checked >= 0, -1, given).astype(np.int32)
+    return FoldTargets(soft_GNK=soft_GNK, transition_GKK=transition_GKK, given=told, folds=folds)

@@ -1,0 +1,1 @@
+"""Features as all learners share them: scaling, sums by fold, neighbours, folds."""

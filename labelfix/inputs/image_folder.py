@@ -1,0 +1,82 @@
+"""A folder of class-named folders as a table with the columns "image" and "label"."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from PIL import Image
+
+from labelfix.errors import InputError
+from labelfix.inputs.messages import counted, quoted
+
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+_TABLES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+
+
+def read_folder(root: Path) -> tuple[pa.Table, tuple[str, ...]]:
+    """Lists the images below `root`, sorted by path; returns the table and notices.
+
+    Column "image" is the path relative to `root` with forward slashes; "label" is the name of the
+    first folder on it, null for files directly in `root`. Hidden files and folders are ignored;
+    files that no image reader claims by their suffix are left out, with a notice.
+
+    Raises:
+        InputError: there are no class folders, no images, or the classes are split names.
+    """
+    files = sorted(_walk(root, ""))
+    images, others = _part(files)
+    classes = sorted({path.split("/", 1)[0] for path in images if "/" in path})
+    if not classes:
+        raise _no_classes(root, images, others)
+    if {name.lower() for name in classes} <= _SPLITS:
+        raise InputError(
+            f"holds the splits {quoted(classes)}, not classes",
+            mend=f"give one split, such as {root / classes[0]}",
+            file=root,
+        )
+    labels = [path.split("/", 1)[0] if "/" in path else None for path in images]
+    table = pa.table({"image": pa.array(images, pa.string()), "label": pa.array(labels)})
+    return table, _left_out(root, others)
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    """Yields relative paths of all files that are not hidden; follows links to folders."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name
+
+
+def _part(files: list[str]) -> tuple[list[str], list[str]]:
+    known = tuple(Image.registered_extensions())
+    images = [path for path in files if path.lower().endswith(known)]
+    others = [path for path in files if not path.lower().endswith(known)]
+    return images, others
+
+
+def _left_out(root: Path, others: list[str]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    files = counted(len(others), "file")
+    return (
+        f"{root.resolve().name}: {files} left out that are not images, the first '{others[0]}'",
+    )
+
+
+def _no_classes(root: Path, images: list[str], others: list[str]) -> InputError:
+    tables = [path for path in others if path.lower().endswith(_TABLES) and "/" not in path]
+    if tables:
+        mend = f"give the table itself, such as {root / tables[0]}"
+    elif images:
+        mend = "put each image into a folder named after its class, or give a table of labels"
+    else:
+        mend = "give a folder that holds one folder of images a class, or a table"
+    found = "no folders of images" if images else "no images"
+    return InputError(f"is a folder with {found} in it", mend=mend, file=root)

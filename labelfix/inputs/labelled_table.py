@@ -1,0 +1,155 @@
+"""The rows of one labelled table: what DATA, CLEAN, a test table and a truth table share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from labelfix.errors import InputError
+from labelfix.inputs.arrow_types import is_list
+from labelfix.inputs.columns import Columns, choose_columns
+from labelfix.inputs.encoded_images import Images, check_images
+from labelfix.inputs.features import read_array, read_keyed, read_list_column
+from labelfix.inputs.ids import Ids, read_ids
+from labelfix.inputs.labels import Labels, encode
+from labelfix.inputs.messages import nearest, quoted
+from labelfix.inputs.tables import TABLE_SUFFIXES, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """One labelled table, opened; images and features still lie on disk.
+
+    Args:
+        table: the table.
+        columns: its columns; `label` is always there.
+        labels: its labels.
+        notices: what was taken automatically, one line each.
+    """
+
+    table: Table
+    columns: Columns
+    labels: Labels
+    notices: tuple[str, ...]
+
+    @property
+    def label_column(self) -> str:
+        """Name of the label column."""
+        return str(self.columns.label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSource:
+    """Where features come from: exactly one of a list column of the table, or a file."""
+
+    column: str | None = None
+    file: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The column, or the file's absolute path."""
+        return str(self.column) if self.file is None else str(self.file.resolve())
+
+    @property
+    def is_array(self) -> bool:
+        """Whether rows are matched by position, not by id."""
+        return self.file is not None and self.file.suffix.lower() == ".npy"
+
+    def load(self, rows: Rows, ids: np.ndarray) -> np.ndarray:
+        """Reads (n, D) float16 or float32 features, n = len(ids), of the table's rows.
+
+        Args:
+            rows: the table.
+            ids: (n,) ids; more than the table's rows only where the file is keyed by id.
+        """
+        if self.column is not None:
+            return read_list_column(rows.table, self.column)
+        assert self.file is not None
+        if self.is_array:
+            return read_array(self.file, rows.table)
+        return read_keyed(self.file, ids, rows.columns.id)
+
+
+def read_rows(table: Table, wanted: Columns) -> Rows:
+    """Chooses the columns of a table and reads its labels."""
+    columns, notices = choose_columns(table, wanted)
+    labels = encode(table, str(columns.label))
+    return Rows(table=table, columns=columns, labels=labels, notices=(*table.notices, *notices))
+
+
+def find_features(features: str | Path | None, table: Table) -> FeatureSource | None:
+    """Tells a list column from a file; None where no features were named.
+
+    Raises:
+        InputError: neither a column of the table nor a file of a known format.
+    """
+    if features is None:
+        return None
+    if str(features) in table.names:
+        return FeatureSource(column=str(features))
+    path = Path(features)
+    if not path.is_file():
+        lists = [field.name for field in table.schema if is_list(field.type)]
+        listed = f" (list columns of {table.title}: {quoted(lists)})" if lists else ""
+        raise InputError(
+            "is neither a file nor a column of the table",
+            mend=f"{nearest(str(features), table.names)}--features takes an .npy file, a Parquet "
+            f"file keyed by id, or a list column{listed}",
+            file=features,
+        )
+    if path.suffix.lower() not in {".npy", *TABLE_SUFFIXES}:
+        raise InputError(
+            "is not a format for features",
+            mend="save them as N x D with numpy.save, or as Parquet keyed by id",
+            file=path,
+        )
+    return FeatureSource(file=path)
+
+
+def require_images(rows: Rows, *, chosen: bool, optional: bool) -> tuple[Rows, np.ndarray]:
+    """Checks that the images are there; returns the rows and the files' sizes.
+
+    Args:
+        rows: the table.
+        chosen: whether the person named the image column.
+        optional: whether features stand in for images; then a column that was only guessed and
+            leads to no images is dropped, with a notice.
+
+    Raises:
+        InputError: images are missing, or there are neither images nor features.
+    """
+    table, column = rows.table, rows.columns.image
+    if column is None:
+        if optional:
+            return rows, np.empty(0, dtype=np.int64)
+        raise _no_evidence(table)
+    try:
+        return rows, check_images(Images(table=table, column=column))
+    except InputError:
+        if chosen or not optional:
+            raise
+    notice = f"{table.title}: column '{column}' leads to no images; the features stand alone"
+    dropped = replace(rows, columns=replace(rows.columns, image=None))
+    return replace(dropped, notices=(*rows.notices, notice)), np.empty(0, dtype=np.int64)
+
+
+def ids_of(rows: Rows) -> tuple[Ids, tuple[str, ...]]:
+    """Reads the ids and says where they come from, unless an id column says it already."""
+    ids = read_ids(rows.table, rows.columns)
+    if rows.columns.id is not None:
+        return ids, ()
+    if rows.table.is_folder:
+        return ids, (f"{rows.table.title}: rows and ids are the relative paths, sorted",)
+    return ids, (f"{rows.table.title}: ids are {ids.origin.value}",)
+
+
+def _no_evidence(table: Table) -> InputError:
+    lists = [field.name for field in table.schema if is_list(field.type)]
+    mend = f"--features {lists[0]}" if lists else "--features FILE (.npy, or Parquet keyed by id)"
+    return InputError(
+        "has no image column and no features were given",
+        mend=f"pass {mend}, or --image-column among {quoted(table.names, 30)}",
+        file=table.path,
+    )

@@ -1,0 +1,184 @@
+"""Test tables and truth tables: labels in terms of classes that are already known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from labelfix.errors import InputError
+from labelfix.inputs.columns import Columns, choose_columns
+from labelfix.inputs.content_hash import content_keys
+from labelfix.inputs.encoded_images import Images
+from labelfix.inputs.features import not_finite
+from labelfix.inputs.ids import Origin, locate, read_ids
+from labelfix.inputs.labelled_table import Rows, find_features, ids_of, read_rows, require_images
+from labelfix.inputs.labels import Labels, align, require_labels
+from labelfix.inputs.messages import counted
+from labelfix.inputs.tables import Table, open_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """A table whose every row has a label of known classes.
+
+    Args:
+        table: the table.
+        columns: which of its columns are read.
+        ids: (T,) object array of str, unique.
+        labels: (T,) int32 class codes in 0..K-1.
+        features: (T, D) float16 or float32, finite; None where there are images.
+        notices: one line each.
+    """
+
+    table: Table
+    columns: Columns
+    ids: np.ndarray
+    labels: np.ndarray
+    features: np.ndarray | None
+    notices: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def image_parts(self) -> tuple[Images, ...]:
+        """The T images; empty where there are none."""
+        if self.columns.image is None:
+            return ()
+        return (Images(table=self.table, column=self.columns.image),)
+
+    def encoded_images(self) -> Iterator[bytes | Path]:
+        """Yields T encoded images: bytes, or the path of a file; nothing where there are none."""
+        for part in self.image_parts:
+            yield from part
+
+
+def read_labelled(
+    path: str | Path,
+    *,
+    like: Sequence[str],
+    label_column: str | None = None,
+    image_column: str | None = None,
+    id_column: str | None = None,
+    features: str | Path | None = None,
+    root: Path | None = None,
+) -> Labelled:
+    """Reads a test table in any of DATA's formats.
+
+    Args:
+        path: the table or folder.
+        like: the K class names, in the order of the codes.
+        label_column: its label column; None = found by name.
+        image_column: its image column; None = found by name.
+        id_column: its id column; None = found by name, else image path or row number.
+        features: an .npy file of T x D in its order, a table keyed by id, or a list column.
+        root: the folder that relative image paths are relative to; None = the table's own.
+
+    Raises:
+        InputError: as `read`; also a row without a label, or with one that is not in `like`.
+    """
+    table = open_table(path)
+    if root is not None:
+        table = replace(table, root=root)
+    source = find_features(features, table)
+    column = source.column if source else None
+    wanted = Columns(label=label_column, image=image_column, id=id_column, features=column)
+    rows = read_rows(table, wanted)
+    require_labels(rows.labels, table=table, column=rows.label_column)
+    labels = align(rows.labels, like, table=table, column=rows.label_column)
+    ids, origin = ids_of(rows)
+    rows, _ = require_images(rows, chosen=bool(image_column), optional=source is not None)
+    loaded = None
+    if source is not None:
+        loaded = source.load(rows, ids.values)
+        blame = not_finite(source.file or table.path, source.column, ids.values)
+        content_keys(loaded, blame=blame)
+    return Labelled(
+        table=table,
+        columns=rows.columns,
+        ids=ids.values,
+        labels=labels,
+        features=loaded,
+        notices=(*rows.notices, *origin),
+    )
+
+
+def read_truth(
+    path: str | Path,
+    *,
+    ids: np.ndarray,
+    like: Sequence[str],
+    label_column: str | None = None,
+    id_column: str | None = None,
+) -> np.ndarray:
+    """Reads the true labels of the given ids from a table keyed by id; images are not needed.
+
+    Args:
+        path: the table, or a folder of class-named folders with the same relative paths.
+        ids: (N,) object array of str.
+        like: the K class names.
+        label_column: its label column; None = found by name.
+        id_column: its id column; None = found by name, else image path or row number.
+
+    Returns:
+        (N,) int32 class codes, in the order of `ids`.
+
+    Raises:
+        InputError: an id has no row, a row has no label, or a label is not in `like`.
+    """
+    rows = read_rows(open_table(path), Columns(label=label_column, id=id_column))
+    table = rows.table
+    require_labels(rows.labels, table=table, column=rows.label_column)
+    labels = align(rows.labels, like, table=table, column=rows.label_column)
+    known = read_ids(table, rows.columns)
+    theirs = known.values
+    shared = min(len(theirs), len(ids))
+    if known.origin is Origin.NUMBER and not np.array_equal(theirs[:shared], ids[:shared]):
+        raise InputError(
+            f"has no id column to find the dataset's rows by (their ids look like '{ids[0]}')",
+            mend="add the ids as a column named 'id', or name their column with --id-column",
+            file=table.path,
+        )
+    found = locate(theirs, ids)
+    absent = np.flatnonzero(found < 0)
+    if len(absent):
+        raise InputError(
+            f"has no row for id '{ids[absent[0]]}' ({counted(len(absent), 'such id')})",
+            mend=f"add the missing rows (the table's ids look like '{theirs[0]}')",
+            file=table.path,
+        )
+    return labels[found]
+
+
+def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> Labelled:
+    """Reads the images or features of a table; its labels, if any, are left alone.
+
+    Args:
+        path: the table, or a folder of images in folders.
+        features: as for :func:`labelfix.inputs.read_labelled`.
+
+    Returns:
+        The rows, every label -1.
+
+    Raises:
+        InputError: neither images nor features, or they cannot be read.
+    """
+    table = open_table(path)
+    source = find_features(features, table)
+    wanted = Columns(features=source.column if source else None)
+    columns, notices = choose_columns(table, wanted, labelled=False)
+    none = Labels(names=(), codes=np.full(table.rows, -1, np.int32))
+    rows = Rows(table=table, columns=columns, labels=none, notices=(*table.notices, *notices))
+    ids, origin = ids_of(rows)
+    rows, _ = require_images(rows, chosen=False, optional=source is not None)
+    loaded = None
+    if source is not None:
+        loaded = source.load(rows, ids.values)
+        content_keys(loaded, blame=not_finite(source.file or table.path, source.column, ids.values))
+    return Labelled(
+        table=table, columns=rows.columns, ids=ids.values, labels=none.codes, features=loaded,
+        notices=(*rows.notices, *origin),
+    )  # fmt: skip

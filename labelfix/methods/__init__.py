@@ -1,1 +1,0 @@
-"""State and ``step()``: nets, optimisers and schedules around the equations."""

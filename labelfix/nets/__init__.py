@@ -1,0 +1,1 @@
+"""Backbones, classifiers, views of images, and rows as nets see them."""

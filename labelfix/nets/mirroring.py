@@ -1,0 +1,51 @@
+"""Whether images may be mirrored in training: not where left and right mean something."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from labelfix.features.folds import some_of
+from labelfix.features.neighbours import knn_accuracy
+
+NOT_MIRRORED = "images are not mirrored in training: mirrored, they look like other classes"
+ROWS, SIDE, BLOCK_ROWS = 3000, 16, 256
+LOSS = 0.2  # of what neighbours tell above chance: more than that, and mirroring changes classes
+
+
+def may_mirror(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> bool:
+    """Whether a mirrored image still looks like its own class.
+
+    The nearest of the other images, seen small, vote on each image and on its mirror image. Noisy
+    labels blur both votes alike. Where the mirrored ones are told worse, by more than three
+    standard errors and a fifth of what the plain ones are told above chance, mirroring would teach
+    wrong labels (digits, text, left and right hands).
+
+    Args:
+        images: ``(N, H, W, 3)``, array or memory map; at most 3,000 are read.
+        labels: ``(N,)`` codes, as good as there are; -1 = none.
+    """
+    rows = some_of(np.flatnonzero(labels >= 0), ROWS)
+    if len(rows) < 2:
+        return True
+    known, view = labels[rows], _seen_small(images, rows)
+    plain = view.reshape(len(rows), -1)
+    told = knn_accuracy(plain, known)
+    told_mirrored = knn_accuracy(plain, known, views=view[..., ::-1].reshape(len(rows), -1))
+    chance = np.bincount(known).max() / len(rows)
+    spread = np.sqrt((told * (1 - told) + told_mirrored * (1 - told_mirrored)) / len(rows))
+    return bool(told - told_mirrored <= max(3 * spread, LOSS * (told - chance)))
+
+
+def _seen_small(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Some images, at most 16 pixels a side and without their mean colour, ``(B, 3, h, w)``."""
+    parts = []
+    for start in range(0, len(rows), BLOCK_ROWS):
+        taken = torch.from_numpy(np.asarray(images[rows[start : start + BLOCK_ROWS]]))
+        pixels = taken.permute(0, 3, 1, 2).float()
+        small = [min(side, SIDE) for side in pixels.shape[2:]]
+        parts.append(interpolate(pixels, small, mode="area"))
+    view = torch.cat(parts)
+    return (view - view.mean((2, 3), keepdim=True)).numpy()

@@ -1,0 +1,1 @@
+"""Out-of-fold p(y|x): one file a method."""

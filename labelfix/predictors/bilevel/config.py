@@ -1,0 +1,106 @@
+"""What a bilevel method is made of: a rule, a teacher, an upper loss and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from labelfix.predictors.bilevel.fold_data import Task
+from labelfix.predictors.bilevel.teachers import Teacher
+from labelfix.predictors.bilevel.upper_losses import STEERED_BY_CHECKED
+
+if TYPE_CHECKING:
+    from labelfix.predictors.bilevel.trainer import Learner
+
+
+class Rule(Protocol):
+    """What a method does with some noisy rows: the student's steps and the teacher's."""
+
+    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars, "loss" and "upper" among them."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilevelConfig:
+    """Settings that all bilevel methods share.
+
+    Attributes:
+        batch: noisy rows of one student step.
+        student_steps: k, of the student to one of the teacher.
+        meta_batch: rows of the upper loss a step.
+        meta_rows: rows of the upper loss in all, where they are not the checked ones.
+        optimizer: the student's: sgd (Nesterov) or adamw.
+        lr, momentum, weight_decay: of the student.
+        teacher_lr: of Adam.
+        warm_up: share of the epochs in which the teacher rests, where the rule asks whether it
+            does (as in ``meta_weight_net.py``), as with ``tolerance``.
+        tolerance: relative fall of an epoch's upper loss that still counts; 0 = the teacher learns
+            to the end. Once two epochs in a row stay below it, meta steps stop (CLID-MU's third
+            economy).
+        temperature: tau of CLID.
+        snapshots: states of the student that are averaged.
+        compile: whether the tangent runs under ``torch.compile``, in full precision alone; it pays
+            for long trainings of convolutional students.
+    """
+
+    batch: int = 128
+    student_steps: int = 1
+    meta_batch: int = 100
+    meta_rows: int = 1000
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    teacher_lr: float = 3e-4
+    warm_up: float = 0.0
+    tolerance: float = 0.0
+    temperature: float = 0.5
+    snapshots: int = 5
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "student_steps", "meta_batch", "meta_rows", "snapshots"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("lr", "teacher_lr", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("momentum", "warm_up"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+        for name in ("weight_decay", "tolerance"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.optimizer not in ("sgd", "adamw"):
+            raise ValueError(f"optimizer must be sgd or adamw, not {self.optimizer}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A bilevel method.
+
+    Attributes:
+        rule: what a step does.
+        make_teacher: the untrained teacher for a task.
+        upper: name of the upper loss.
+        config: settings.
+    """
+
+    rule: Rule
+    make_teacher: Callable[[Task], Teacher]
+    upper: str
+    config: BilevelConfig = BilevelConfig()
+
+    @property
+    def needs_checked(self) -> bool:
+        """Whether checked rows steer it; they then stay out of the noisy rows."""
+        return self.upper in STEERED_BY_CHECKED
+
+    def student_batch(self, rows: int) -> int:
+        """Rows of one student step: the config's, fewer where rows are few."""
+        return min(self.config.batch, max(16, rows // (8 * self.config.student_steps)))

@@ -1,0 +1,204 @@
+"""What bilevel methods learn from: rows, their labels, their folds; and one fold's share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from labelfix.errors import DegenerateLearningError
+
+if TYPE_CHECKING:  # it imports timm, which takes seconds
+    from labelfix.nets.datasets import Source
+
+from labelfix.features.standardise import Design, Matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All rows that methods learn from and predict.
+
+    Attributes:
+        source: the N rows as the student sees them: images or features.
+        frozen: the same rows as frozen features: what label correctors read beside the label, and
+            where CLID finds the data's structure. For rows of features, the source itself.
+        given: ``(N,)`` int32 codes, -1 = no label.
+        checked: ``(N,)`` int32 right codes, -1 = not checked.
+        folds: ``(N,)`` int8.
+        classes: K.
+        make_student: makes the untrained classifier from torch's global generator; picklable.
+    """
+
+    source: Source
+    frozen: FeatureRows
+    given: NDArray[np.int32]
+    checked: NDArray[np.int32]
+    folds: NDArray[np.int8]
+    classes: int
+    make_student: Callable[[], nn.Module]
+
+    @property
+    def images(self) -> bool:
+        """Whether the student sees images."""
+        return self.source is not self.frozen
+
+    @property
+    def fold_count(self) -> int:
+        return int(self.folds.max()) + 1
+
+    @property
+    def noisy_rows(self) -> int:
+        """About how many rows with a label a fold's learner sees."""
+        labelled = int(((self.given >= 0) | (self.checked >= 0)).sum())
+        return labelled * (self.fold_count - 1) // self.fold_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some rows on the device.
+
+    Attributes:
+        x: the student's inputs.
+        features: ``(B, D)``, frozen.
+        labels: ``(B,)`` codes; of checked rows the right ones.
+        given: ``(B,)`` codes as somebody gave them, which is what a teacher corrects; where nobody
+            did, the labels.
+    """
+
+    x: Tensor
+    features: Tensor
+    labels: Tensor
+    given: Tensor
+
+
+class FoldRows:
+    """What the learner of one fold may see: the labels of the other folds' rows.
+
+    Args:
+        task: all rows.
+        fold: the fold that is hidden.
+        device: where batches are served.
+        clean_apart: whether checked rows stay out of the noisy ones; else their right labels stand
+            in for the given ones.
+
+    Raises:
+        DegenerateLearningError: no row with a label is left, or too few checked ones where those
+            steer: none, or of images one, since batch normalisation needs two.
+    """
+
+    def __init__(self, task: Task, fold: int, device: torch.device, *, clean_apart: bool) -> None:
+        self.task, self.device = task, device
+        self.source, self.frozen = task.source.to(device), task.frozen.to(device)
+        seen, checked = task.folds != fold, task.checked >= 0
+        known = np.where(checked, task.checked, task.given).astype(np.int64)
+        noisy = seen & (known >= 0) & ~(checked & clean_apart)
+        self.noisy = torch.from_numpy(np.flatnonzero(noisy))
+        self.clean = torch.from_numpy(np.flatnonzero(seen & checked))
+        self.labels_N = torch.from_numpy(np.where(seen, known, -1)).to(device)
+        given = np.where(task.given >= 0, task.given, known).astype(np.int64)
+        self.given_N = torch.from_numpy(np.where(seen, given, -1)).to(device)
+        if not len(self.noisy):
+            raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
+        if clean_apart and len(self.clean) < (2 if task.images else 1):
+            left = "only one" if len(self.clean) else "no"
+            raise DegenerateLearningError(f"fold {fold}: {left} checked row is left; check more")
+
+    def batch(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        """Rows by number (int64, CPU), augmented with a generator, else as they are."""
+        if generator is None:
+            return self._batch(rows, self.source.test_batch(rows))
+        return self._batch(rows, self.source.train_batch(rows, generator))
+
+    def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
+        """The same, images under AutoAugment."""
+        from labelfix.nets.datasets import ImageSource  # timm takes seconds
+
+        if not isinstance(self.source, ImageSource):
+            return self.batch(rows, generator)
+        from labelfix.nets.autoaugment import auto_augment
+
+        views = auto_augment(self.source.store[rows], generator, flip=self.source.flip)
+        return self._batch(rows, views)
+
+    def _batch(self, rows: Tensor, x: Tensor) -> Batch:
+        there = rows.to(self.device)
+        features = self.frozen.test_batch(rows) if self.task.images else x
+        return Batch(x=x, features=features, labels=self.labels_N[there], given=self.given_N[there])
+
+    @cached_property
+    def noisy_labels(self) -> NDArray[np.int64]:
+        """Codes of the noisy rows, on the CPU."""
+        return self.labels_N.cpu().numpy()[self.noisy.numpy()]
+
+
+class FeatureRows:
+    """Frozen features as nets take them (:meth:`Design.net_rows`); training sees noisy ones.
+
+    Args:
+        features: ``(N, D)``.
+        noise: standard deviation of the noise, in units of a column's root mean square.
+    """
+
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, features: Matrix, *, noise: float = 0.0) -> None:
+        self.features, self.noise = features, noise
+        self._design: Design | None = None
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+    @property
+    def columns(self) -> int:
+        return self.features.shape[1] + 1
+
+    def to(self, device: torch.device) -> FeatureRows:
+        if self._design is None or self._design.device != device:
+            self._design = Design.of(self.features, device)
+        return self
+
+    def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        x_BD = self.test_batch(rows)
+        if not self.noise:
+            return x_BD
+        assert self._design is not None
+        noise_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
+        return x_BD + self.noise * noise_BD * (self._design.net_scale > 0)
+
+    def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        return self.train_batch(rows, generator)
+
+    def test_batch(self, rows: Tensor) -> Tensor:
+        assert self._design is not None, "ask for rows after to(device)"
+        return self._design.net_rows(rows.numpy())
+
+    def __getstate__(self) -> dict[str, object]:
+        """For worker processes: each measures the features itself."""
+        return {"features": self.features, "noise": self.noise, "_design": None}
+
+
+class FeatureNet(nn.Module):
+    """A classifier of one hidden layer; ``backbone`` and ``head`` as an image classifier has them.
+
+    He's initialisation; the last layer starts small, so that predictions start nearly even.
+    """
+
+    def __init__(self, columns: int, classes: int, hidden: int = 256) -> None:
+        super().__init__()
+        wide = nn.Linear(columns, hidden)
+        nn.init.normal_(wide.weight, std=(2 / columns) ** 0.5)
+        nn.init.zeros_(wide.bias)
+        self.backbone = nn.Sequential(wide, nn.ReLU())
+        self.head = nn.Linear(hidden, classes)
+        nn.init.normal_(self.head.weight, std=0.1 / hidden**0.5)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, rows_BD: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of rows from :class:`FeatureRows`."""
+        return self.head(self.backbone(rows_BD))

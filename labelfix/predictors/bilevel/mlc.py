@@ -1,0 +1,45 @@
+"""MLC, meta label correction (Zheng et al., AAAI 2021): k student steps to one of the teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labelfix.equations.mlc import lower_loss, projected_discount, teacher_gradient
+from labelfix.equations.weight_vectors import Direction
+from labelfix.predictors.bilevel.trainer import Learner
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLC:
+    """The rule, with k the config's ``student_steps``.
+
+    Differs: the gradient passes through the optimizer's own step, momentum included, where the
+    released code takes a plain step aside; and the k steps share one clean batch, so that the
+    upper gradient after one step is the one before the next and is computed once.
+    """
+
+    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        student = learner.student
+        meta = learner.meta_batch(generator)
+        before: Direction | None = None
+        found: list[Tensor] = []
+        for part in rows.chunk(learner.config.student_steps):
+            batch = learner.data.batch(part, generator)
+            logs_BK = student.log_probs(batch.x, remember=True)
+            targets_BK = learner.targets(batch, logs_BK, generator)
+            loss = lower_loss(targets_BK, logs_BK)
+            gradient = student.gradient(loss)
+            ahead, pull = student.ahead(gradient)
+            upper, after = learner.upper_gradient(ahead, meta)
+            tangent_BK = student.tangent(batch.x, pull(after))
+            new = teacher_gradient(targets_BK, learner.teacher_parameters, tangent_BK)
+            if before is not None:
+                kept = projected_discount(after, before, student.rate())
+                new = [fresh + kept * old for fresh, old in zip(new, found, strict=True)]
+            found, before = new, after
+            student.step(gradient)
+        learner.move_teacher(found)
+        return {"loss": loss, "upper": upper}

@@ -1,0 +1,173 @@
+"""A second look at the features: a small net trained on the purified soft labels, out of fold.
+
+DMLP's own use of its labels is to retrain a net on them (DMLP-Naive, Tu et al. 2023, Sec. 3.3);
+here the net's out-of-fold predictions are the witness that the judge weighs. One net a fold, side
+by side in one module, so that a batch is read once; a net gets no loss from the rows of its fold.
+
+Differs: half of the loss is the given label seen through the noise (forward correction). The soft
+labels carry the linear purifier's bias, that half does not; alone it fits the noise of small sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from labelfix.decide.soft_targets import FoldTargets
+from labelfix.equations.cross_entropy import forward_corrected
+from labelfix.features.standardise import Design, Matrix
+from labelfix.training.config import EpochReport, LoopConfig
+from labelfix.training.loop import train
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Settings of the net.
+
+    Attributes:
+        hidden: width of the two hidden layers.
+        noise: standard deviation of Gaussian noise on the standardised features while training.
+        forward_share: of the forward-corrected loss, in [0, 1]; the rest is the soft labels'.
+        lr: peak learning rate of AdamW.
+        epochs: passes over the rows, within the bounds of ``steps``, and two at least.
+        steps: least and most steps in all: small datasets take more epochs, large ones fewer.
+        batch_size: rows a step.
+    """
+
+    hidden: int = 256
+    noise: float = 0.6
+    forward_share: float = 0.5
+    lr: float = 2e-3
+    epochs: int = 12
+    steps: tuple[int, int] = (600, 2400)
+    batch_size: int = 256
+
+
+DEFAULTS = HeadConfig()
+
+
+class FoldNets(nn.Module):
+    """G nets of two hidden layers, side by side: ``(B, D)`` -> logits ``(G, B, K)``."""
+
+    def __init__(self, folds: int, columns: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.folds = folds
+        self.first = nn.Linear(columns, folds * hidden)
+        self.second = nn.Parameter(torch.randn(folds, hidden, hidden) * (2 / hidden) ** 0.5)
+        self.second_bias = nn.Parameter(torch.zeros(folds, 1, hidden))
+        self.third = nn.Parameter(torch.randn(folds, hidden, classes) * 0.1 / hidden**0.5)
+        self.third_bias = nn.Parameter(torch.zeros(folds, 1, classes))
+        nn.init.normal_(self.first.weight, std=(2 / columns) ** 0.5)
+        nn.init.zeros_(self.first.bias)
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        h_GBH = self.first(x_BD).relu().unflatten(1, (self.folds, -1)).transpose(0, 1)
+        h_GBH = torch.baddbmm(self.second_bias, h_GBH, self.second).relu()
+        return torch.baddbmm(self.third_bias, h_GBH, self.third)
+
+
+class Head:
+    """The method for the training loop; module "nets" is a :class:`FoldNets`."""
+
+    manual_update = False
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        *,
+        features: Matrix | Design,
+        targets: FoldTargets,
+        config: HeadConfig,
+    ) -> None:
+        device = fabric.device
+        self.design = Design.of(features, device)
+        self.soft_GNK = torch.from_numpy(targets.soft_GNK).to(device)
+        self.log_transition_GKK = torch.from_numpy(targets.transition_GKK).log().to(device)
+        self.given_N = torch.from_numpy(targets.given.astype(np.int64)).to(device)
+        self.fold_N = torch.from_numpy(targets.folds.astype(np.int64)).to(device)
+        self.config = config
+        count, _, classes = targets.soft_GNK.shape
+        nets = FoldNets(count, self.design.shape[1], config.hidden, classes)
+        self.modules: dict[str, nn.Module] = {"nets": nets}
+        self.optimizers: dict[str, Optimizer] = {
+            "nets": torch.optim.AdamW(
+                nets.parameters(), lr=config.lr, weight_decay=1e-4, fused=True
+            )
+        }
+
+    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+        return torch.arange(self.design.shape[0])
+
+    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x_BD = self.design.net_rows(rows.numpy())
+        noise_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
+        logs_GBK = self.modules["nets"](x_BD + self.config.noise * noise_BD).float().log_softmax(-1)
+        here = rows.to(x_BD.device)
+        folds = torch.arange(len(logs_GBK), device=here.device)[:, None]
+        visible_GB = (self.fold_N[here] != folds).float()
+        loss_GB = self._losses(logs_GBK, here) * visible_GB
+        return {"loss": (loss_GB.sum(1) / visible_GB.sum(1).clamp_min(1)).sum()}
+
+    def _losses(self, logs_GBK: Tensor, rows: Tensor) -> Tensor:
+        """Each net's loss of each row, ``(G, B)``: soft label, and given one where there is."""
+        soft_GB = -(self.soft_GNK[:, rows] * logs_GBK).sum(-1)
+        given_B = self.given_N[rows]
+        likelihood_GBK = self.log_transition_GKK[:, :, given_B.clamp_min(0)].mT
+        forward_GB = forward_corrected(logs_GBK, likelihood_GBK)
+        share_B = self.config.forward_share * (given_B >= 0)
+        return torch.lerp(soft_GB, forward_GB, share_B.to(soft_GB))
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        return {}
+
+
+def fit_head(
+    features: Matrix | Design,
+    targets: FoldTargets,
+    *,
+    config: HeadConfig = DEFAULTS,
+    loop: LoopConfig,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> NDArray[np.float32]:
+    """Out-of-fold log-probabilities of nets that were trained on soft labels.
+
+    Args:
+        features: ``(N, D)``.
+        targets: of each fold's net, from steps that never saw the fold.
+        config: settings of the nets.
+        loop: seed and device; epochs and batch size are the nets'.
+        on_epoch: called after each epoch.
+
+    Returns:
+        ``(N, K)`` float32.
+    """
+    count, rows, classes = targets.soft_GNK.shape
+    batch = min(config.batch_size, max(16, rows // 8), rows)
+    steps = rows // batch
+    least, most = config.steps
+    epochs = max(2, -(-min(max(config.epochs * steps, least), most) // steps))
+    build = partial(Head, features=features, targets=targets, config=config)
+    settings = LoopConfig(
+        epochs=epochs, batch_size=batch, seed=loop.seed, device=loop.device,
+        devices=loop.devices, num_nodes=loop.num_nodes, precision=loop.precision,
+    )  # fmt: skip
+    state = train(build, settings, on_epoch=on_epoch).modules["nets"]
+    design = Design.of(features, features.device if isinstance(features, Design) else "cpu")
+    nets = FoldNets(count, design.shape[1], config.hidden, classes)
+    nets.load_state_dict(state)
+    logs_NK = np.empty((rows, classes), dtype=np.float32)
+    fold_N = torch.from_numpy(targets.folds.astype(np.int64))
+    with torch.no_grad():
+        for block in design.parts():
+            logits_GBK = nets(design.net_rows(block))
+            own_BK = logits_GBK[fold_N[block], torch.arange(logits_GBK.shape[1])]
+            logs_NK[block] = own_BK.log_softmax(1).numpy()
+    return logs_NK

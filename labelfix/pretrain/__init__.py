@@ -1,0 +1,1 @@
+"""From images alone to a backbone, and on to features."""

@@ -1,0 +1,1 @@
+"""Learning with noisy labels: one file a method."""

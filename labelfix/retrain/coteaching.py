@@ -1,0 +1,87 @@
+"""Co-teaching and Co-teaching+: each of two nets picks the rows that the other learns from.
+
+Han et al., NeurIPS 2018; Yu et al., ICML 2019. The noise rate, which the papers take as known, is
+what the soft labels themselves call wrong; with given labels, what a mixture of the nets' losses
+says while the share of kept rows falls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from labelfix.equations import coteaching
+from labelfix.equations.cross_entropy import label_loss, weighted_soft_cross_entropy
+from labelfix.retrain.noise_split import NoiseRate
+from labelfix.retrain.problem import Clock, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoteachingConfig:
+    """Settings.
+
+    Attributes:
+        disagreement: whether the nets choose among the rows that they dispute (Co-teaching+).
+        ramp: share of the epochs within which the share of kept rows falls to 1 - tau; the paper
+            has 10 of 200.
+        warm_up: share of the epochs on all rows, before disagreement counts.
+    """
+
+    disagreement: bool = False
+    ramp: float = 0.2
+    warm_up: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("ramp", "warm_up"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+
+
+COTEACHING = CoteachingConfig()
+COTEACHING_PLUS = CoteachingConfig(disagreement=True)
+
+
+class Coteaching:
+    """The method for the training loop; modules "first" and "second" are classifiers."""
+
+    manual_update = False
+
+    def __init__(self, fabric: Fabric, task: Task, config: CoteachingConfig) -> None:
+        self.task, self.config, self.data = task, config, task.on(fabric.device)
+        self.modules: dict[str, nn.Module] = task.nets("first", "second")
+        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+        self.plain, self.clock = list(self.modules.values()), Clock(task.epochs)
+        self.noise = NoiseRate(fabric, task)
+        self.modules |= {"clock": self.clock, "noise": self.noise}
+
+    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+        self.clock.start_epoch(epoch)
+        if 1 <= epoch <= max(1, self.config.ramp * self.task.epochs):
+            self.noise.estimate(self.plain)
+        return self.task.labelled
+
+    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        inputs_B = self.data.source.train_batch(rows, generator)
+        soft_BK, weight_B = self.data.labels_of(rows)
+        logits = [self.modules[name](inputs_B).float() for name in ("first", "second")]
+        chosen = [self._choose(label_loss(z_BK.detach(), soft_BK), logits) for z_BK in logits]
+        first, second = (
+            weighted_soft_cross_entropy(z_BK[taught], soft_BK[taught], weight_B[taught])
+            for z_BK, taught in zip(logits, reversed(chosen), strict=True)
+        )
+        share = torch.tensor(len(chosen[0]) / len(rows))
+        return {"loss": first + second, "kept": share}
+
+    def _choose(self, loss_B: Tensor, logits: list[Tensor]) -> Tensor:
+        """The rows that this net's peer is taught."""
+        share = coteaching.kept_share(self.clock.ramp(0, self.config.ramp), self.noise.rate)
+        if not self.config.disagreement or self.clock.ramp(self.config.warm_up, 0) == 0:
+            return coteaching.small_loss(loss_B, share)
+        return coteaching.small_loss_of_disputed(loss_B, coteaching.disputed(*logits), share)
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        return {"noise_rate": self.noise.rate}

@@ -1,0 +1,251 @@
+"""DivideMix: each net splits the rows for the other, and trains on both parts by MixMatch.
+
+Li, Socher and Hoi, ICLR 2020. On purified labels this is DMLP-DivideMix (Tu et al., Table 1); with
+``clid``, CLID-MU's weight net weighs the labelled part (Hu et al., Table 2).
+
+Differs: a batch holds labelled and unlabelled rows as they come, not as many of each; both nets
+learn in the same step; lambda_u follows from the estimated noise
+(:func:`labelfix.equations.dividemix.unlabelled_weight`), and the split is never empty. A label that
+says itself how sure it is counts for no less, however large its loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from labelfix.equations import dividemix as eq
+from labelfix.equations.cross_entropy import soft_cross_entropy, weighted_soft_cross_entropy
+from labelfix.equations.mixup import mix, sample_beta
+from labelfix.nets.classifiers import evaluating, predict_logits, statistics_from
+from labelfix.retrain.clid_weights import ClidWeights
+from labelfix.retrain.noise_split import clean_probability, labelled_part, losses_on
+from labelfix.retrain.problem import Clock, Task
+from labelfix.training.config import EpochReport
+
+NETS = ("first", "second")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivideMixConfig:
+    """Settings.
+
+    Attributes:
+        warm_up: share of the epochs on plain cross-entropy, at least one epoch; the paper has 10
+            or 30 of 300.
+        warm_up_steps: the same in steps, where that is more: a net must have learned something
+            before its losses tell anything. At most half of the epochs.
+        threshold: of the probability that a label is right.
+        least: share of a class's rows that are labelled at the least.
+        temperature: of sharpening.
+        mixup: shape of mixup's symmetric Beta law.
+        ramp: share of the epochs within which lambda_u rises; the paper has 16 of 300.
+        unlabelled_weight: lambda_u; below 0 = from the estimated noise.
+        clid: whether CLID-MU's weight net weighs the labelled rows.
+    """
+
+    warm_up: float = 0.15
+    warm_up_steps: int = 150
+    threshold: float = 0.5
+    least: float = 0.05
+    temperature: float = 0.5
+    mixup: float = 4.0
+    ramp: float = 0.1
+    unlabelled_weight: float = -1.0
+    clid: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("warm_up", "threshold", "least", "ramp"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+        if not 0 < self.temperature <= 1 or self.mixup <= 0:
+            raise ValueError("temperature must lie in (0, 1], mixup must be positive")
+
+
+class Split(nn.Module):
+    """What each net is told of the rows by the other one's losses.
+
+    ``clean_2N``: the probability that a row's label is right; ``labelled_2N``: whether it is kept;
+    ``noise_2``: noise rate and symmetry; ``forced``: whether ranks had to help.
+    """
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.clean_2N: Tensor
+        self.labelled_2N: Tensor
+        self.noise_2: Tensor
+        self.forced: Tensor
+        self.register_buffer("clean_2N", torch.zeros(2, rows))
+        self.register_buffer("labelled_2N", torch.zeros(2, rows, dtype=torch.bool))
+        self.register_buffer("noise_2", torch.zeros(2))
+        self.register_buffer("forced", torch.zeros((), dtype=torch.bool))
+
+
+class DivideMix:
+    """The method for the training loop; modules "first" and "second" are classifiers."""
+
+    manual_update = False
+
+    def __init__(self, fabric: Fabric, task: Task, config: DivideMixConfig) -> None:
+        self.fabric, self.task, self.config = fabric, task, config
+        self.data = task.on(fabric.device)
+        self.modules: dict[str, nn.Module] = task.nets(*NETS)
+        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+        self.plain = [self.modules[name] for name in NETS]
+        self.clock, self.split = Clock(task.epochs), Split(len(task.source))
+        steps = max(1, len(task.labelled) // task.batch_size)  # an epoch
+        enough = max(round(config.warm_up * task.epochs), -(-config.warm_up_steps // steps))
+        self.warm_epochs = max(1, min(enough, task.epochs // 2))
+        self.modules |= {"clock": self.clock, "split": self.split}
+        self.weighers = [ClidWeights(task) for _ in NETS] if config.clid else []
+        for name, weigher in zip(NETS, self.weighers, strict=False):
+            self.modules[f"{name}_weigher"] = weigher
+
+    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+        self.clock.start_epoch(epoch)
+        if epoch < self.warm_epochs:
+            return self.task.labelled
+        self._divide()
+        return self.task.usable
+
+    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        self.clock.tick()
+        if self.clock.epoch < self.warm_epochs:
+            return {"loss": self._warm_up_loss(rows, generator)}
+        return {"loss": self._mixmatch_loss(rows, generator)}
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        rate, symmetry = self.split.noise_2.tolist()
+        forced = float(self.split.forced)
+        return {"noise_rate": rate, "noise_symmetry": symmetry, "split_by_rank": forced}
+
+    # --- the split -------------------------------------------------------------------------
+
+    def _divide(self) -> None:
+        """The split of every row for both nets; computed once, the same in all processes."""
+        rows, soft_NK = self.task.labelled, torch.from_numpy(self.task.targets.soft_labels)
+        classes = soft_NK[rows].argmax(1).numpy()
+        right = self.task.targets.right[rows.numpy()]
+        one_hot = self.task.targets.one_hot
+        told_n = np.zeros(len(rows), np.float32) if one_hot else soft_NK[rows].amax(1).numpy()
+        belief_nK = torch.zeros(len(rows), soft_NK.shape[1])
+        forced = False
+        for net, teacher in enumerate(reversed(self.plain)):
+            losses = losses_on(teacher, self.task)
+            probability = clean_probability(losses, seed=self.task.seed).clip(told_n)
+            probability[right == classes] = 1
+            taken, ranks_helped = labelled_part(
+                probability, losses, classes,
+                threshold=self.config.threshold, least=self.config.least,
+            )  # fmt: skip
+            clean, taken = self.fabric.broadcast((probability, taken))
+            self._note(net, rows, clean, taken)
+            p_nK = predict_logits(teacher, self.task.source, rows).softmax(1)
+            belief_nK += eq.co_refine(soft_NK[rows], torch.from_numpy(clean), p_nK) / 2
+            forced |= ranks_helped
+        labels_nK = nn.functional.one_hot(torch.from_numpy(classes), soft_NK.shape[1]).float()
+        matrix_KK = eq.noise_matrix(labels_nK, belief_nK)
+        noise = torch.stack([eq.noise_rate(matrix_KK), eq.noise_symmetry(matrix_KK)])
+        self.split.noise_2.copy_(self.fabric.broadcast(noise))
+        self.split.forced.fill_(forced)
+
+    def _note(self, net: int, rows: Tensor, clean: np.ndarray, taken: np.ndarray) -> None:
+        here = rows.to(self.data.device)
+        self.split.clean_2N[net] = 0
+        self.split.clean_2N[net, here] = torch.from_numpy(clean).to(self.data.device)
+        self.split.labelled_2N[net] = False
+        self.split.labelled_2N[net, here] = torch.from_numpy(taken).to(self.data.device)
+
+    def unlabelled_weight(self) -> Tensor:
+        """lambda_u at this epoch."""
+        start = self.warm_epochs / max(self.task.epochs - 1, 1)
+        ramp = self.clock.ramp(start, self.config.ramp)
+        if self.config.unlabelled_weight >= 0:
+            return torch.tensor(ramp * self.config.unlabelled_weight, device=self.data.device)
+        rate, symmetry = self.split.noise_2.unbind()
+        return ramp * eq.unlabelled_weight(rate, symmetry, self.data.soft_NK.shape[1])
+
+    # --- the losses ------------------------------------------------------------------------
+
+    def _warm_up_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        soft_BK, weight_B = self.data.labels_of(rows)
+        loss = torch.zeros((), device=self.data.device)
+        for name in NETS:
+            inputs_B = self.data.source.train_batch(rows, generator)
+            logits_BK = self.modules[name](inputs_B).float()
+            loss = loss + weighted_soft_cross_entropy(logits_BK, soft_BK, weight_B)
+        return loss
+
+    def _mixmatch_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        views = [self.data.source.train_batch(rows, generator) for _ in range(2)]
+        with evaluating(*self.plain):  # BatchNorm's statistics stay while labels are guessed
+            means = [sum(net(x).float().softmax(-1) for x in views) / 2 for net in self.plain]
+        here = rows.to(self.data.device)
+        with statistics_from(views[0], *self.plain):
+            return sum(
+                (self._loss_of(net, here, views, means, generator) for net in range(len(NETS))),
+                start=torch.zeros((), device=self.data.device),
+            )
+
+    def _targets(self, net: int, here: Tensor, labelled_B: Tensor, means: list[Tensor]) -> Tensor:
+        """Refined labels of the labelled rows, guessed ones of the others, both sharpened."""
+        clean_B = self.split.clean_2N[net, here]
+        refined_BK = eq.co_refine(self.data.soft_NK[here], clean_B, means[net])
+        guessed_BK = eq.co_guess(means[net], means[1 - net])
+        targets_BK = torch.where(labelled_B[:, None], refined_BK, guessed_BK)
+        return eq.sharpen(targets_BK, self.config.temperature)
+
+    def _all_have(self, labelled_V: Tensor) -> bool:
+        """Whether each process has a labelled row, as the weight net's step is one for all."""
+        least = self.fabric.all_reduce(labelled_V.any().float(), reduce_op="min")
+        assert isinstance(least, Tensor)
+        return bool(least)
+
+    def _loss_of(
+        self, net: int, here: Tensor, views: list[Tensor], means: list[Tensor],
+        generator: torch.Generator,
+    ) -> Tensor:  # fmt: skip
+        """One net's MixMatch loss (Eq. 8 to 12)."""
+        name, labelled_B = NETS[net], self.split.labelled_2N[net, here]
+        inputs_V, labelled_V = torch.cat(views), labelled_B.repeat(2)
+        targets_VK = self._targets(net, here, labelled_B, means).repeat(2, 1)
+        partner_V = torch.randperm(len(inputs_V), generator=generator, device=inputs_V.device)
+        shape_1 = torch.full((1,), self.config.mixup, device=inputs_V.device)
+        share_1 = sample_beta(shape_1, shape_1, generator)
+        share_1 = torch.maximum(share_1, 1 - share_1)
+        inputs_V, targets_VK = (mix(of_V, partner_V, share_1) for of_V in (inputs_V, targets_VK))
+        if self.weighers and self._all_have(labelled_V):
+            self.weighers[net].update(
+                self.plain[net], inputs_V[labelled_V], targets_VK[labelled_V],
+                rate=self.optimizers[name].param_groups[0]["lr"], source=self.data.source,
+                clock=self.clock, fabric=self.fabric, generator=generator,
+            )  # fmt: skip
+        logits_VK = self.modules[name](inputs_V).float()
+        loss = eq.balance_penalty(logits_VK)
+        if bool(labelled_V.any()):
+            taught = logits_VK[labelled_V], targets_VK[labelled_V]
+            loss = loss + (
+                self.weighers[net].loss(*taught)
+                if self.weighers
+                else soft_cross_entropy(*taught).mean()
+            )
+        if not bool(labelled_V.all()):
+            guessed = logits_VK[~labelled_V], targets_VK[~labelled_V]
+            loss = loss + self.unlabelled_weight() * eq.unlabelled_loss(*guessed)
+        return loss
+
+
+def remarks(history: list[EpochReport]) -> list[str]:
+    """What a person should know of the splits."""
+    forced = sum(report.metrics.get("split_by_rank", 0) > 0 for report in history)
+    if not forced:
+        return []
+    return [
+        f"dividemix: in {forced} of {len(history) - 1} epochs a class kept too few labels by their "
+        "losses; its rows of smallest loss were taken"
+    ]

@@ -1,0 +1,267 @@
+"""HRP: two nets that teach each other by pseudo-labels and by what helps the clean loss.
+
+Holistic Reliability Propagation, as rebuilt from its text: each net learns from targets refined by
+the other's sure predictions, weighed by the other's reliabilities: reweighted cross-entropy,
+consistency, reliability-arbitrated mixup (RAM) under a gate (GRG), and contrast (CDCL).
+
+Shape suffixes: B rows of the batch, N rows, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from labelfix.equations import hrp_losses as eq
+from labelfix.equations.mixup import mix, sample_beta
+from labelfix.nets.classifiers import evaluating
+from labelfix.retrain.checked_accuracy import CheckedAccuracy
+from labelfix.retrain.problem import Clock, Task
+from labelfix.retrain.reliability import ReliabilityMemory, UpperLoss, measured
+from labelfix.training.config import EpochReport
+
+NETS = ("first", "second")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HRPConfig:
+    """Settings; the first six are the switches of the paper's Table 4.
+
+    Attributes:
+        reliabilities: "disentangled"; "coupled" = alpha and beta share one between them, as a
+            mixing coefficient of label and pseudo-label; "none" = all rows count alike.
+        mixup: "asymmetric", "symmetric" or "none" (RAM).
+        gate: whether mixed pairs are gated (GRG).
+        contrast: weight lambda_c of CDCL; 0 = none.
+        intensity: gamma of the reweighted cross-entropy, in [0, 1].
+        meta_every: steps from one measurement of the reliabilities to the next; in between, the
+            rows' memories serve. Differs: the paper measures every step.
+        memory: momentum of the rows' memories, in [0, 1).
+        low, high: bounds of the total reliability, on a scale where an even batch has 1.
+        concentration: c of RAM's Beta law.
+        sure: from where the other net's prediction replaces a label, in [0, 1], as probability
+            above chance: (p - 1/K) / (1 - 1/K).
+        temperature: of CDCL.
+        ramp: share of the epochs within which RAM and CDCL rise to their full weight, and after
+            which sure predictions replace labels.
+    """
+
+    reliabilities: str = "disentangled"
+    mixup: str = "asymmetric"
+    gate: bool = True
+    contrast: float = 0.1
+    intensity: float = 0.8
+    meta_every: int = 2
+    memory: float = 0.7
+    low: float = 0.1
+    high: float = 2.0
+    concentration: float = 4.0
+    sure: float = 0.45
+    temperature: float = 0.2
+    ramp: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                found = getattr(self, name)
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {found}")
+        for name in ("intensity", "memory", "sure", "ramp"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        for name in ("meta_every", "low", "concentration", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.high < self.low or self.contrast < 0:
+            raise ValueError("high must not lie below low, nor contrast below 0")
+
+
+CHOICES = {
+    "reliabilities": ("disentangled", "coupled", "none"),
+    "mixup": ("asymmetric", "symmetric", "none"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What one net is told by the other of a batch.
+
+    Attributes:
+        targets_BK: t, labels refined by sure predictions.
+        own_B: pseudo-labels.
+        sure_B: whether they are sure.
+        total_B: r.
+        pseudo_B: beta.
+    """
+
+    targets_BK: Tensor
+    own_B: Tensor
+    sure_B: Tensor
+    total_B: Tensor
+    pseudo_B: Tensor
+
+
+class HRP:
+    """The method for the training loop; modules "first" and "second" are classifiers.
+
+    Differs: reliabilities are remembered a row (running averages, from the file's own on), so that
+    they need not be measured every step, and one noisy batch does not decide; they are scaled so
+    that an even batch has 1. Gates that sink to their lower bound are mended
+    (:func:`labelfix.equations.hrp_losses.mended_gate`). Without a checked row the upper loss is
+    CLID. Predictions replace labels only after the ramp, when the nets have learned something, and
+    only labels that do not say themselves how sure they are: a posterior has heard a classifier.
+    They never do so again once they have got worse on the checked rows: nets that began to learn
+    noise by heart are sure of it, and would hand it on.
+    """
+
+    manual_update = False
+
+    def __init__(self, fabric: Fabric, task: Task, config: HRPConfig) -> None:
+        self.fabric, self.task, self.config = fabric, task, config
+        self.data = task.on(fabric.device)
+        self.modules: dict[str, nn.Module] = task.nets(*NETS)
+        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+        self.plain, self.clock = [self.modules[name] for name in NETS], Clock(task.epochs)
+        self.memory = ReliabilityMemory(task, config.memory)
+        self.checked = CheckedAccuracy(task.targets.right, nets=2).to(fabric.device)
+        self.modules |= {"clock": self.clock, "memory": self.memory, "checked": self.checked}
+        self.upper = UpperLoss(fabric, task, task.batch_size // 2)
+        self.refines = task.targets.one_hot
+
+    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+        self.checked.close_epoch(self.fabric, watched=self._relabels())  # the epoch that is over
+        self.clock.start_epoch(epoch)
+        return self.task.usable
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        return {}
+
+    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        step, source = self.clock.tick(), self.data.source
+        weak_B, strong_B = source.train_batch(rows, generator), source.strong_batch(rows, generator)
+        asked = self.config.reliabilities != "none" and step % self.config.meta_every == 0
+        advice = [self._advise(net, rows, weak_B, asked, generator) for net in range(2)]
+        partner_B = torch.randperm(len(rows), generator=generator, device=weak_B.device)
+        loss = torch.zeros((), device=weak_B.device)
+        for name, told in zip(NETS, reversed(advice), strict=True):
+            loss = loss + self._loss(name, told, weak_B, strong_B, partner_B, generator)
+        total_B = (advice[0].total_B + advice[1].total_B) / 2
+        return {
+            "loss": loss,
+            "reliability": total_B.mean(),
+            "starved": eq.is_starved(total_B, self.config.low).float(),
+            "fell": self.checked.fell,
+            "sure": (advice[0].sure_B.float().mean() + advice[1].sure_B.float().mean()) / 2,
+        }
+
+    # --- what a net says of a batch --------------------------------------------------------
+
+    def _advise(
+        self, net: int, rows: Tensor, weak_B: Tensor, asked: bool, generator: torch.Generator
+    ) -> Advice:
+        here = rows.to(self.data.device)
+        labels_BK, weight_B = self.data.labels_of(rows)
+        labels_BK = labels_BK * (weight_B > 0)[:, None]
+        p_BK = self._probabilities(net, here, weak_B, labels_BK, asked, generator)
+        best_B, own_B = p_BK.max(-1)
+        sure_B = eq.above_chance(best_B, p_BK.shape[1]) >= self.config.sure
+        own_BK = F.one_hot(own_B, p_BK.shape[1]).to(p_BK)
+        alpha_B, beta_B = self.memory.label_2N[net, here], self.memory.pseudo_2N[net, here]
+        known_BK = torch.where((weight_B > 0)[:, None], labels_BK, p_BK)
+        self.checked.count(here, own_B)
+        replaced_B = sure_B & self._relabels() & (self.checked.fell == 0)
+        targets_BK = torch.where(replaced_B[:, None], own_BK, known_BK)
+        if self.config.reliabilities == "coupled":
+            share_B1 = (alpha_B / (alpha_B + beta_B + eq.TINY))[:, None]
+            targets_BK = share_B1 * known_BK + (1 - share_B1) * own_BK
+        total_B = torch.ones_like(best_B)
+        if self.config.reliabilities == "disentangled":
+            low, high = self.config.low, self.config.high
+            total_B = eq.total_reliability(alpha_B / 2, beta_B / 2, low, high)
+        return Advice(
+            targets_BK=targets_BK, own_B=own_B, sure_B=sure_B, total_B=total_B,
+            pseudo_B=beta_B if self.config.reliabilities == "disentangled" else total_B,
+        )  # fmt: skip
+
+    def _relabels(self) -> bool:
+        """Whether sure predictions may replace labels in the epoch under way."""
+        return self.refines and self.clock.ramp(0, self.config.ramp) >= 1
+
+    def _probabilities(
+        self, net: int, here: Tensor, weak_B: Tensor, labels_BK: Tensor, asked: bool,
+        generator: torch.Generator,
+    ) -> Tensor:  # fmt: skip
+        """Predictions of the weak view; where asked, with the reliabilities, to the memory."""
+        plain = self.plain[net]
+        if not asked:
+            with evaluating(plain):
+                return plain(weak_B).float().softmax(-1)
+        direction = self.upper.gradient(plain, generator)
+        p_BK, alpha_B, beta_B = measured(plain, weak_B, labels_BK, direction)
+        self.memory.remember(self.fabric, net, here, alpha_B, beta_B)
+        return p_BK
+
+    # --- what a net learns -----------------------------------------------------------------
+
+    def _loss(
+        self, name: str, told: Advice, weak_B: Tensor, strong_B: Tensor, partner_B: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:  # fmt: skip
+        """Eq. 15 for one net, all views in one pass."""
+        config, size = self.config, len(weak_B)
+        mixes = config.mixup != "none"
+        views, share_B = [weak_B, strong_B], torch.ones_like(told.total_B)
+        if mixes:
+            shapes = eq.mixup_shapes(
+                told.total_B, partner_B, config.concentration,
+                symmetric=config.mixup == "symmetric",
+            )  # fmt: skip
+            share_B = sample_beta(*shapes, generator)
+            views.append(mix(weak_B, partner_B, share_B))
+        logits, z = self.modules[name](torch.cat(views), embeddings=True)
+        logits = logits.float()
+        weak, strong = logits[:size], logits[size : 2 * size]
+        loss = eq.reweighted_cross_entropy(weak, told.targets_BK, told.total_B, config.intensity)
+        loss = loss + eq.consistency_loss(strong, weak)
+        ramp = self.clock.ramp(0, config.ramp)
+        if mixes:
+            gate_B = self._gate(told.total_B, partner_B, share_B)
+            targets_BK = mix(told.targets_BK, partner_B, share_B)
+            loss = loss + ramp * eq.ram_loss(logits[2 * size :], targets_BK, gate_B)
+        if config.contrast > 0:
+            loss = loss + ramp * config.contrast * eq.cdcl_loss(
+                z[: 2 * size].float(), told.own_B.repeat(2), told.sure_B.repeat(2),
+                eq.unit_range(told.pseudo_B).repeat(2), config.temperature,
+            )  # fmt: skip
+        return loss
+
+    def _gate(self, total_B: Tensor, partner_B: Tensor, share_B: Tensor) -> Tensor:
+        if not self.config.gate:
+            return torch.ones_like(total_B)
+        return eq.mended_gate(
+            eq.pair_gate(total_B, partner_B, share_B), eq.is_starved(total_B, self.config.low)
+        )
+
+
+def remarks(history: list[EpochReport]) -> list[str]:
+    """What a person should know of the gates, and of labels that were replaced no more."""
+    epochs = len(history) - 1
+    starved, fell = (
+        sum(report.metrics.get(name, 0) > 0.5 for report in history) for name in ("starved", "fell")
+    )
+    found = []
+    if starved:
+        found.append(
+            f"hrp: in {starved} of {epochs} epochs most reliabilities sank to their lower bound "
+            "(noise too strong for the clean loss to see); the gates were scaled to mean 1"
+        )
+    if fell:
+        found.append(
+            f"hrp: after epoch {epochs - fell} of {epochs} predictions replaced no more labels: "
+            "they had got worse on the checked rows"
+        )
+    return found

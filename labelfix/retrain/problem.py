@@ -1,0 +1,200 @@
+"""What every retraining method is given: labels, rows, nets, and how far the training is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from labelfix.nets.datasets import Source
+
+MakeNet = Callable[[int], nn.Module]  # of the number of a net: 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What a method may know of the labels.
+
+    Attributes:
+        soft_labels: ``(N, K)`` float32; rows sum to 1; one-hot where the given labels are used.
+        weights: ``(N,)`` float32 >= 0; a row of weight 0 has no label that says anything.
+        usable: ``(N,)`` bool; other rows may not be looked at (they are tested on).
+        right: ``(N,)`` int32, the label of checked rows, else -1.
+        label_reliability, pseudo_reliability: ``(N,)`` float32 in [0, 1], NaN = not scored, or
+            None = there are none.
+    """
+
+    soft_labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    usable: NDArray[np.bool_]
+    right: NDArray[np.int32]
+    label_reliability: NDArray[np.float32] | None = None
+    pseudo_reliability: NDArray[np.float32] | None = None
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """``(N,)``: usable rows with a label to learn from."""
+        return self.usable & (self.weights > 0)
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """``(N,)``: the right label of checked rows, else the likeliest; -1 = none, not usable."""
+        likeliest = np.where(self.labelled, self.soft_labels.argmax(1), -1)
+        return np.where(self.usable & (self.right >= 0), self.right, likeliest).astype(np.int32)
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether no label says how sure it is."""
+        return self.label_noise == 0
+
+    @property
+    def label_noise(self) -> float:
+        """The share of labels that their own soft labels call wrong; 0 for one-hot labels."""
+        best = self.soft_labels[self.labelled].max(1)
+        return float(1 - best.mean(dtype=np.float64)) if len(best) else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One retraining, picklable.
+
+    Attributes:
+        make_net: makes untrained net 0, 1, ...; all of one shape.
+        source: the N rows.
+        targets: their labels.
+        images: whether rows are images: SGD for convolutions, AdamW for features.
+        epochs, batch_size: of the training loop.
+        seed: of draws that are made once, such as a held-out part.
+    """
+
+    make_net: MakeNet
+    source: Source
+    targets: Targets
+    images: bool
+    epochs: int
+    batch_size: int
+    seed: int = 0
+
+    @cached_property
+    def usable(self) -> Tensor:
+        """The usable rows (int64, CPU)."""
+        return torch.from_numpy(np.flatnonzero(self.targets.usable))
+
+    @cached_property
+    def labelled(self) -> Tensor:
+        """The usable rows with a label (int64, CPU)."""
+        return torch.from_numpy(np.flatnonzero(self.targets.labelled))
+
+    def on(self, device: torch.device) -> Labelled:
+        """The rows and their labels on a device."""
+        targets = self.targets
+        return Labelled(
+            source=self.source.to(device),
+            soft_NK=torch.from_numpy(targets.soft_labels).to(device),
+            weight_N=torch.from_numpy(np.where(targets.usable, targets.weights, 0)).to(device),
+            device=device,
+        )
+
+    def nets(self, *names: str) -> dict[str, nn.Module]:
+        """Fresh nets by name."""
+        return {name: self.make_net(number) for number, name in enumerate(names)}
+
+    def optimizer(self, net: nn.Module, *, plain: bool = False) -> Optimizer:
+        """The optimizer that suits the rows; ``plain`` asks for SGD on features too."""
+        if self.images:
+            rate = 0.1 * self.batch_size / 256
+            return torch.optim.SGD(
+                net.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=5e-4
+            )
+        if plain:
+            return torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+        return torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-4)
+
+    def optimizers(self, nets: dict[str, nn.Module]) -> dict[str, Optimizer]:
+        """One optimizer a net, by its name."""
+        return {name: self.optimizer(net) for name, net in nets.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Rows and labels on a device: ``soft_NK`` ``(N, K)``, ``weight_N`` ``(N,)``."""
+
+    source: Source
+    soft_NK: Tensor
+    weight_N: Tensor
+    device: torch.device
+
+    def labels_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Soft labels ``(B, K)`` and weights ``(B,)`` of rows (int64, CPU)."""
+        here = rows.to(self.device)
+        return self.soft_NK[here], self.weight_N[here]
+
+
+class Clock(nn.Module):
+    """How far a training is, kept in buffers so that a resumed run knows it too."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+        self.epoch_buffer: Tensor
+        self.step_buffer: Tensor
+        self.register_buffer("epoch_buffer", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("step_buffer", torch.zeros((), dtype=torch.int64))
+        self._known: tuple[int, int] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 0."""
+        return self._read()[0]
+
+    @property
+    def step(self) -> int:
+        """The steps that were begun."""
+        return self._read()[1]
+
+    def start_epoch(self, epoch: int) -> None:
+        """To be called from ``epoch_rows``."""
+        self._write(epoch, self.step)
+
+    def tick(self) -> int:
+        """Counts a step and returns its number, from 0."""
+        step = self.step
+        self._write(self.epoch, step + 1)
+        return step
+
+    def ramp(self, start: float, length: float) -> float:
+        """0 until ``start``, then linear to 1 within ``length``, both shares of the epochs."""
+        done = self.epoch / max(self.epochs - 1, 1)
+        return min(1.0, max(0.0, (done - start) / length)) if length > 0 else float(done >= start)
+
+    def _read(self) -> tuple[int, int]:
+        if self._known is None:  # once: reading waits for a GPU
+            self._known = int(self.epoch_buffer), int(self.step_buffer)
+        return self._known
+
+    def _write(self, epoch: int, step: int) -> None:
+        self._known = epoch, step
+        self.epoch_buffer.fill_(epoch)
+        self.step_buffer.fill_(step)
+
+
+def everyones(fabric: Fabric, *values: Tensor) -> tuple[Tensor, ...]:
+    """The rows of all processes, one under the other: what a memory of rows must be told.
+
+    A process with fewer rows repeats its last one, which does no harm where rows are written.
+    """
+    if fabric.world_size == 1:
+        return values
+    length = torch.tensor(len(values[0]), device=fabric.device)
+    most = fabric.all_reduce(length, reduce_op="max")
+    assert isinstance(most, Tensor)
+    index = torch.arange(int(most), device=fabric.device).clamp_max(len(values[0]) - 1)
+    gathered = (fabric.all_gather(value[index]) for value in values)
+    return tuple(value.flatten(0, 1) for value in gathered if isinstance(value, Tensor))

@@ -1,0 +1,140 @@
+"""UDA, FixMatch and FlexMatch: labelled rows teach, all rows must agree with their strong view.
+
+One loss with three rules (:mod:`labelfix.equations.semi_supervised`). Rows whose weight is 0 (no
+label, or one that says nothing) take part as unlabelled rows only; labelled rows do both. With
+``clid``, CLID-MU's weight net weighs the labelled ones (Hu et al., Table 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from labelfix.equations import semi_supervised as ssl
+from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
+from labelfix.retrain.clid_weights import ClidWeights
+from labelfix.retrain.problem import Clock, Task, everyones
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemiSupervisedConfig:
+    """Settings.
+
+    Attributes:
+        threshold: tau, the probability from which a weak view's prediction counts, in [0, 1].
+        temperature: of the target's sharpening, > 0; 0 = hard targets.
+        flexible: whether each class has its own threshold (FlexMatch).
+        unlabelled_weight: of the consistency loss, >= 0.
+        clid: whether CLID-MU's weight net weighs the labelled rows, in place of the file's weights.
+    """
+
+    threshold: float = 0.95
+    temperature: float = 0.0
+    flexible: bool = False
+    unlabelled_weight: float = 1.0
+    clid: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], not {self.threshold}")
+        if self.temperature < 0 or self.unlabelled_weight < 0:
+            raise ValueError("temperature and unlabelled_weight must not be negative")
+
+
+UDA = SemiSupervisedConfig(threshold=0.8, temperature=0.4)
+FIXMATCH = SemiSupervisedConfig()
+FLEXMATCH = SemiSupervisedConfig(flexible=True)
+
+
+class SurePseudoLabels(nn.Module):
+    """The last sure pseudo-label of each row, -1 = none yet; what FlexMatch's thresholds count."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.last_N: Tensor
+        self.register_buffer("last_N", torch.full((rows,), -1, dtype=torch.int32))
+
+    def note(self, rows: Tensor, classes: Tensor) -> None:
+        """Remembers new pseudo-labels; -1 = not sure, which changes nothing."""
+        seen = classes >= 0
+        self.last_N[rows[seen]] = classes[seen].to(torch.int32)
+
+    def counts(self, classes: int) -> Tensor:
+        return (self.last_N + 1).bincount(minlength=classes + 1)[1:].float()
+
+
+class SemiSupervised:
+    """The method for the training loop; module "net" is a classifier."""
+
+    manual_update = False
+
+    def __init__(self, fabric: Fabric, task: Task, config: SemiSupervisedConfig) -> None:
+        self.fabric, self.task, self.config = fabric, task, config
+        self.data = task.on(fabric.device)
+        self.modules: dict[str, nn.Module] = task.nets("net")
+        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+        self.net, self.clock = self.modules["net"], Clock(task.epochs)
+        self.sure = SurePseudoLabels(len(task.source))
+        self.modules |= {"clock": self.clock, "sure": self.sure}
+        self.weigher = ClidWeights(task) if config.clid else None
+        if self.weigher is not None:
+            self.modules["weigher"] = self.weigher
+
+    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+        self.clock.start_epoch(epoch)
+        return self.task.usable
+
+    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """``rows`` are the unlabelled batch; as many labelled ones are drawn beside them."""
+        self.clock.tick()
+        source, taught = self.data.source, self._draw_labelled(len(rows), generator)
+        inputs = (
+            source.train_batch(taught, generator),
+            source.train_batch(rows, generator),
+            source.strong_batch(rows, generator),
+        )
+        soft_BK, weight_B = self.data.labels_of(taught)
+        if self.weigher is not None:
+            self.weigher.update(
+                self.net, inputs[0], soft_BK, rate=self.optimizers["net"].param_groups[0]["lr"],
+                source=source, clock=self.clock, fabric=self.fabric, generator=generator,
+            )  # fmt: skip
+        logits = self.modules["net"](torch.cat(inputs)).float().chunk(3)
+        supervised = (
+            weighted_soft_cross_entropy(logits[0], soft_BK, weight_B)
+            if self.weigher is None
+            else self.weigher.loss(logits[0], soft_BK)
+        )
+        weak_BK = logits[1].detach().softmax(-1)
+        sure_B = ssl.sure(weak_BK, self._thresholds(weak_BK.shape[1]))
+        self._note(rows, weak_BK)
+        consistent = ssl.consistency_loss(
+            logits[2], ssl.pseudo_targets(weak_BK, self.config.temperature), sure_B
+        )
+        loss = supervised + self.config.unlabelled_weight * consistent
+        return {"loss": loss, "sure": sure_B.float().mean()}
+
+    def _draw_labelled(self, count: int, generator: torch.Generator) -> Tensor:
+        taught = self.task.labelled
+        picks = torch.randint(len(taught), (count,), generator=generator, device=generator.device)
+        return taught[picks.cpu()]
+
+    def _thresholds(self, classes: int) -> Tensor:
+        tau = self.config.threshold
+        if not self.config.flexible:
+            return torch.full((classes,), tau, device=self.data.device)
+        counts_K = self.sure.counts(classes)
+        return ssl.flexible_thresholds(counts_K, len(self.task.usable), tau)
+
+    def _note(self, rows: Tensor, weak_BK: Tensor) -> None:
+        """FlexMatch counts by the fixed threshold, whatever the flexible ones let pass."""
+        best_B, class_B = weak_BK.max(-1)
+        found_B = torch.where(best_B >= self.config.threshold, class_B, -1)
+        self.sure.note(*everyones(self.fabric, rows.to(self.data.device), found_B))
+
+    def evaluate(self, epoch: int) -> dict[str, float]:
+        return {}

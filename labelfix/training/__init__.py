@@ -1,0 +1,1 @@
+"""The training engine: loop, worker processes, checkpoints, devices, diagnostics."""

@@ -1,0 +1,128 @@
+"""evaluate: how right a corrected dataset is, where the truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from labelfix import contract, inputs
+from labelfix.equations.calibration import expected_calibration_error
+from labelfix.equations.ood import auroc, energy_score, fpr_at_95, msp_score
+from labelfix.errors import InputError
+from labelfix.nets.classifiers import predict_logits
+from labelfix.training.devices import pick_device
+from labelfix.workflows.corrected_dataset import samples_like
+from labelfix.workflows.model_files import WEIGHTS, load_model, read_test_scores
+
+
+def evaluate(
+    run: Path, truth: Path, *, label_column: str | None = None, id_column: str | None = None
+) -> dict[str, Any]:
+    """Measure RUN against the truth, over the rows that were not checked.
+
+    Args:
+        run: a purify output folder or a labels.parquet.
+        truth: a table that names the right label of every id.
+        label_column, id_column: its columns, where their names do not tell.
+
+    Returns:
+        ``label_accuracy_before`` and ``_after`` (share of right labels, over rows that had one),
+        ``change_precision`` (share of the changes that end right), ``change_recall`` (share of the
+        wrong labels that end right), ``calibration_error`` of soft_label, ``ranking_auroc`` of
+        review_rank for wrong given labels; each NaN where there is nothing to measure it on.
+        ``fill_accuracy`` is the share of right labels over rows that had none.
+
+    Raises:
+        InputError: the truth lacks an id or names an unknown class; every row was checked.
+    """
+    labels = contract.read(run)
+    right = inputs.read_truth(
+        truth,
+        ids=labels.ids,
+        like=labels.class_names,
+        label_column=label_column,
+        id_column=id_column,
+    )
+    open_rows = np.array(contract.DECISIONS)[labels.decision] != "checked"
+    if not open_rows.any():
+        raise InputError(
+            "holds checked rows only", mend="there is nothing left to evaluate", file=run
+        )
+    had = open_rows & (labels.given >= 0)
+    was_right, is_right = labels.given == right, labels.label == right
+    changed = had & (labels.label != labels.given)
+    wrong = had & ~was_right
+    return {
+        "rows": int(open_rows.sum()),
+        "checked_rows": int((~open_rows).sum()),
+        "label_accuracy_before": _share(was_right[had]),
+        "label_accuracy_after": _share(is_right[had]),
+        "fill_accuracy": _share(is_right[open_rows & ~had]),
+        "changes": int(changed.sum()),
+        "change_precision": _share(is_right[changed]),
+        "change_recall": _share(is_right[wrong]),
+        "calibration_error": expected_calibration_error(
+            torch.from_numpy(labels.soft_label[open_rows].max(1)),
+            torch.from_numpy((labels.soft_label.argmax(1) == right)[open_rows]),
+        ),
+        "ranking_auroc": _auroc(wrong[had], -labels.review_rank[had]),
+    }
+
+
+def _share(hits: np.ndarray) -> float:
+    return float(hits.mean()) if len(hits) else float("nan")
+
+
+def _auroc(wrong: np.ndarray, suspicion: np.ndarray) -> float:
+    return float(roc_auc_score(wrong, suspicion)) if 0 < wrong.sum() < len(wrong) else float("nan")
+
+
+def outliers(
+    model: Path, ood: Path, *, ood_features: Path | None = None, device: str = "auto"
+) -> dict[str, Any]:
+    """Score the rows of a second table against the test rows that the model was trained with.
+
+    Args:
+        model: a folder that ``labelfix retrain --test`` wrote.
+        ood: a table of rows that belong to none of the classes; labels are not read.
+        ood_features: their features, for models of features.
+        device: auto, cpu, cuda or mps.
+
+    Returns:
+        ``msp_auroc``, ``msp_fpr95``, ``energy_auroc``, ``energy_fpr95``; test rows count as
+        positive; ``test_rows`` and ``ood_rows``.
+
+    Raises:
+        InputError: there is no such model, it was trained without test rows, or the table does not
+            fit it.
+    """
+    net, card = load_model(model)
+    inside = read_test_scores(model)
+    shape = tuple(card["data"]["shape"])
+    if (len(shape) == 1) != (ood_features is not None):
+        mend = "pass --ood-features FILE" if len(shape) == 1 else "leave --ood-features out"
+        kind = "features" if len(shape) == 1 else "images"
+        raise InputError(f"the model was trained on {kind}", mend=mend, file=ood)
+    with TemporaryDirectory(prefix="labelfix-") as scratch:
+        table = inputs.read_unlabelled(ood, features=ood_features)
+        samples = samples_like(table, shape, Path(scratch) / "ood.npy", ood_features or ood)
+        place = pick_device(device)
+        logits = predict_logits(net.to(place), samples.source.to(place))
+    outside = {"msp": msp_score(logits).numpy(), "energy": energy_score(logits).numpy()}
+    figures: dict[str, Any] = {"test_rows": len(inside["msp"]), "ood_rows": len(logits)}
+    for name, scores in inside.items():
+        figures[f"{name}_auroc"] = auroc(scores, outside[name])
+        figures[f"{name}_fpr95"] = fpr_at_95(scores, outside[name])
+    return figures
+
+
+def model_of(run: Path) -> Path:
+    """The model that retrain left beside RUN; of a comparison, the one on purified labels."""
+    folder = (run if run.is_dir() else run.parent) / "retrain"
+    both = folder / "purified"
+    return both if (both / WEIGHTS).is_file() and not (folder / WEIGHTS).is_file() else folder

@@ -1,0 +1,218 @@
+"""The flow of purify on one page: read, pretrain, embed, purify, judge, score, write.
+
+    Dataset ── images ── pretrain ── embed ──┐
+       └────────────── features ─────────────┴─ Rows ── neighbours ── predict ── judge ── score
+
+Each function takes typed artifacts and returns one; work that takes long is a stage in the output
+folder, complete or absent, and skipped when its fingerprint has not changed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from labelfix import inputs
+from labelfix.decide.decisions import JudgeConfig, Judgement, judge
+from labelfix.decide.scores import Scores, score
+from labelfix.features.neighbours import Neighbours, nearest
+from labelfix.features.standardise import Matrix, Stacked
+from labelfix.training.devices import algebra_device
+from labelfix.training.distributed import is_first_node, meet
+from labelfix.workflows.output_folder import OutputFolder, digest, fingerprint, reading, write_json
+from labelfix.workflows.outputs import summarise, write_labels
+from labelfix.workflows.predict import method_of, run_methods
+from labelfix.workflows.progress import SILENT, Reporter
+from labelfix.workflows.samples import Images, Prediction, Rows, gather
+from labelfix.workflows.settings import PurifyConfig, Run
+
+
+def purify(
+    dataset: inputs.Dataset,
+    out: Path,
+    config: PurifyConfig,
+    *,
+    fresh: bool = False,
+    report: Reporter = SILENT,
+) -> dict[str, Any]:
+    """Correct a dataset: every stage that is missing, then labels.parquet and summary.json.
+
+    Args:
+        dataset: read and checked.
+        out: the output folder.
+        config: settings.
+        fresh: do every stage again.
+        report: where progress goes.
+
+    Returns:
+        The summary, as in summary.json.
+
+    Raises:
+        InputError: images are broken, the folder is not ours, or the settings do not fit.
+        DegenerateLearningError: learning gave nothing usable; no labels are written.
+    """
+    started = time.monotonic()
+    method_of(config, int((dataset.checked >= 0).sum()) + len(dataset.clean_labels))
+    if dataset.features is None:
+        _embedding().require_backbone(config)
+    first = is_first_node(config.num_nodes)
+    folder = OutputFolder.open(out, fresh=fresh, writes=first)
+    run = Run(folder=folder, config=config, report=report)
+    dataset, rows = rows_of(dataset, run)
+    graph = find_neighbours(rows, run)
+    prediction = predict(rows, graph, run)
+    judgement = decide(rows, prediction, config)
+    scores = score_rows(rows, graph, prediction, judgement, run)
+    summary = summarise(dataset, rows, prediction, judgement, run)
+    if first:
+        write_labels(dataset, judgement, scores, summary, run)
+        run.seconds["total"] = round(time.monotonic() - started, 3)
+        write_json(run.folder.summary, summary)
+    meet(config.num_nodes)
+    return summary
+
+
+def read(data: Path, clean: Path | None = None, **columns: str | None) -> inputs.Dataset:
+    """The checked tables; see :func:`labelfix.inputs.read`."""
+    return inputs.read(data, clean, **columns)
+
+
+def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Rows]:
+    """The rows to learn from: given features, or images embedded by a backbone.
+
+    Returns the dataset too: only images show which clean rows are DATA's under another id.
+    """
+    if dataset.features is not None:
+        features: Matrix = dataset.features
+        if dataset.clean_features is not None and len(dataset.clean_labels):
+            features = Stacked(dataset.features, dataset.clean_features)
+        content = dataset.feature_keys
+        assert content is not None, "features come with their content keys"
+        return dataset, gather(dataset, features, content, digest(content), dataset.clean_labels)
+    images = _embedding()
+    pixels = images.decode_images(dataset, run)
+    matched = inputs.match_content(dataset, pixels.keys)
+    for line in matched.notices[len(dataset.notices) :]:
+        run.report.say(line)
+    extra = np.full(len(dataset.clean_rows), -1, np.int32)  # copies of DATA's rows: no evidence
+    extra[np.isin(dataset.clean_rows, matched.clean_rows)] = matched.clean_labels
+    weights, key = images.pretrain_backbone(matched, pixels, run)
+    features, key = images.embed_images(pixels, weights, key, run)
+    kept = Images(pixels=pixels.images, backbone=run.config.backbone_name, weights=weights)
+    return matched, gather(matched, features, pixels.keys, key, extra, kept)
+
+
+def _embedding() -> ModuleType:
+    """Imported on need: timm takes seconds, and features do without it."""
+    from labelfix.workflows import embed
+
+    return embed
+
+
+def find_neighbours(rows: Rows, run: Run) -> Neighbours:
+    """Stage neighbours: the graph that predictions and scores share."""
+
+    def build(place: Path) -> None:
+        with run.report.task("neighbours"):
+            graph = nearest(rows.features)
+        np.save(place / "rows.npy", graph.rows)
+        np.save(place / "similarities.npy", graph.similarities)
+
+    place = run.stage("neighbours", fingerprint(rows=rows.key), build)
+    with reading(place):
+        return Neighbours(
+            rows=np.load(place / "rows.npy"), similarities=np.load(place / "similarities.npy")
+        )
+
+
+def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
+    """Stage purify: the method's out-of-fold predictions."""
+    key = fingerprint(
+        rows=rows.key, given=digest(rows.given), checked=digest(rows.checked),
+        method=run.config.method, upper_loss=run.config.upper_loss,
+        learn_from=run.config.learn_from, seed=run.config.seed, device=run.config.device,
+        devices=run.config.devices, num_nodes=run.config.num_nodes, precision=run.config.precision,
+    )  # fmt: skip
+
+    def build(place: Path) -> None:
+        scratch = place / "checkpoints"
+        prediction = run_methods(rows, graph, run.config, run.report, scratch=scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
+        for name, logs_NK in prediction.log_probabilities.items():
+            np.save(place / f"log_probabilities-{name}.npy", logs_NK)
+        np.save(place / "opinions.npy", prediction.opinions)
+        np.save(place / "folds.npy", prediction.folds)
+        write_json(place / "account.json", prediction.account)
+
+    place = run.stage("purify", key, build)
+    with reading(place):
+        account = json.loads((place / "account.json").read_text())
+        return Prediction(
+            log_probabilities={
+                name: np.load(place / f"log_probabilities-{name}.npy") for name in account
+            },
+            opinions=np.load(place / "opinions.npy"),
+            folds=np.load(place / "folds.npy"),
+            account=account,
+        )
+
+
+def score_rows(
+    rows: Rows, graph: Neighbours, prediction: Prediction, judgement: Judgement, run: Run
+) -> Scores:
+    """Stage score: the reliabilities and CLID of every row."""
+    key = fingerprint(
+        rows=rows.key, soft_labels=digest(judgement.soft_labels), witness=judgement.witness,
+        given=digest(rows.given), device=run.config.device,
+    )  # fmt: skip
+
+    def build(place: Path) -> None:
+        with run.report.task("score"):
+            scores = run_scores(rows, graph, prediction, judgement, run.config)
+        np.savez(place / "scores.npz", **vars(scores))
+
+    place = run.stage("score", key, build)
+    with reading(place), (place / "scores.npz").open("rb") as file, np.load(file) as found:
+        return Scores(
+            label_reliability=found["label_reliability"],
+            pseudo_reliability=found["pseudo_reliability"],
+            clid=found["clid"],
+            direction=str(found["direction"]),
+        )
+
+
+def run_scores(
+    rows: Rows,
+    graph: Neighbours,
+    prediction: Prediction,
+    judgement: Judgement,
+    config: PurifyConfig,
+) -> Scores:
+    """The scores, in memory."""
+    return score(
+        rows.features,
+        graph,
+        rows.given,
+        rows.checked,
+        prediction.folds,
+        judgement.soft_labels,
+        prediction.of_student(judgement.witness),
+        device=algebra_device(config.device),
+    )
+
+
+def decide(rows: Rows, prediction: Prediction, config: PurifyConfig) -> Judgement:
+    """Stage judge: posterior, decisions and evidence; cheap, so it is done every time."""
+    return judge(
+        prediction.candidates,
+        rows.given,
+        rows.checked,
+        prediction.folds,
+        JudgeConfig(min_precision=config.min_precision),
+    )

@@ -1,0 +1,315 @@
+"""retrain: labels.parquet and its images or features in, a trained and tested model out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from labelfix import contract
+from labelfix.equations.intervals import wilson_interval
+from labelfix.errors import InputError
+from labelfix.nets.classifiers import predict_logits
+from labelfix.retrain.problem import Targets, Task
+from labelfix.retrain.registry import (
+    RECIPES,
+    Recipe,
+    Retrained,
+    batch_size,
+    default_epochs,
+    retrain,
+    settings_of,
+)
+from labelfix.training.config import EpochReport, LoopConfig
+from labelfix.training.devices import pick_device
+from labelfix.training.diagnostics import collapse_of
+from labelfix.training.distributed import is_first_node, meet
+from labelfix.workflows import model_files
+from labelfix.workflows.corrected_dataset import Material
+from labelfix.workflows.model_files import card_of, save_model
+from labelfix.workflows.output_folder import (
+    code_fingerprint,
+    digest,
+    fingerprint,
+    versions,
+    write_json,
+)
+from labelfix.workflows.progress import SILENT, Reporter
+from labelfix.workflows.settings import require_settings
+
+METHODS = tuple(RECIPES)
+LABELS = ("purified", "given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainConfig:
+    """Settings of a retraining; ``changes`` are ``name=value`` of the method's own settings.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    method: str = "ce"
+    labels: str = "purified"
+    epochs: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    precision: str = "auto"
+    changes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_settings(self, method=METHODS, labels=LABELS)
+        settings_of(self.method, self.changes)
+
+    @property
+    def recipe(self) -> Recipe:
+        return RECIPES[self.method]
+
+    @property
+    def method_settings(self) -> Any:  # noqa: ANN401  (each method has its own dataclass)
+        return settings_of(self.method, self.changes)
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The columns of labels.parquet that this training reads."""
+        return self.recipe.uses if self.labels == "purified" else self.recipe.uses_given
+
+    def loop(self, epochs: int, rows: int) -> LoopConfig:
+        return LoopConfig(
+            epochs=epochs,
+            batch_size=batch_size(rows),
+            seed=self.seed,
+            device=self.device,
+            devices=self.devices,
+            num_nodes=self.num_nodes,
+            precision=self.precision,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a training left: metrics.json, and the logits ``(T, K)`` of the rows it was tested on.
+
+    Without test rows these are the training rows' logits.
+    """
+
+    metrics: dict[str, Any]
+    logits: torch.Tensor
+
+
+def run(
+    material: Material, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+) -> dict[str, Any]:
+    """Train on the labels that the settings name, test, and write weights, predictions, metrics.
+
+    Args:
+        material: from :func:`labelfix.workflows.corrected_dataset.gather`.
+        out: the folder for weights.safetensors, predictions.parquet and metrics.json. An
+            interrupted training left its checkpoint there: the same call goes on from it.
+        config: settings.
+        report: where progress goes.
+
+    Returns:
+        The metrics, as in metrics.json.
+
+    Raises:
+        InputError: no label was given or no row is left to train on, or the folder cannot be
+            written.
+        DegenerateLearningError: the loss is no longer finite.
+    """
+    metrics = train_and_test(material, out, config, report=report).metrics
+    meet(config.num_nodes)
+    return metrics
+
+
+def train_and_test(
+    material: Material, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+) -> Outcome:
+    """:func:`run`, with the logits too."""
+    started = time.monotonic()
+    if config.labels == "given" and (material.labels.given < 0).all():
+        raise InputError(
+            "no row has a given label",
+            mend="add this column, or train on the purified labels alone",
+            file=material.file,
+            column="given_label",
+        )
+    shared = material.in_test
+    if shared.any():
+        report.say(f"{shared.sum()} rows stand in the test table too and are left out of training")
+    task, loop = plan(
+        material, targets_of(material.labels, config.labels, shared, config.uses), config
+    )
+    checkpoint = _checkpoint(out, material, task, config)
+    trained = _train(task, loop, config, checkpoint, report)
+    device, seen = pick_device(config.device), material.test or material.train
+    logits = predict_logits(trained.net.to(device), seen.source.to(device))
+    remarks = [
+        *task.source.remarks,
+        *config.recipe.remarks(trained.history),
+        *_collapse(logits, seen.labels),
+    ]
+    for line in remarks:
+        report.say(line)
+    metrics = {
+        "method": config.method,
+        "labels": config.labels,
+        "test_accuracy": None,
+        **(_tested(logits.argmax(1).numpy(), seen.labels) if material.test else {}),
+        "uses": list(config.uses),
+        "settings": asdict(config.method_settings),
+        "trained_rows": len(task.labelled),
+        "left_out_as_test_rows": int(shared.sum()),
+        "epochs": loop.epochs,
+        "seed": config.seed,
+        "last_epoch": trained.history[-1].metrics,
+        "remarks": remarks,
+        "seconds": round(time.monotonic() - started, 3),
+        "versions": versions(),
+    }
+    if is_first_node(config.num_nodes):
+        _write(out, trained.net, logits, material, metrics, config)
+        checkpoint.unlink(missing_ok=True)
+    return Outcome(metrics=metrics, logits=logits)
+
+
+def plan(material: Material, targets: Targets, config: RetrainConfig) -> tuple[Task, LoopConfig]:
+    """The task and how long it is trained, by the number of labelled rows."""
+    rows = int(targets.labelled.sum())
+    default = default_epochs(rows, material.pixels, pick_device(config.device))
+    loop = config.loop(config.epochs or default, rows)
+    task = Task(
+        make_net=material.net_maker(config.seed),
+        source=material.train.source_for(targets.codes),
+        targets=targets,
+        images=material.pixels is not None,
+        epochs=loop.epochs,
+        batch_size=loop.batch_size,
+        seed=config.seed,
+    )
+    return task, loop
+
+
+def _train(
+    task: Task, loop: LoopConfig, config: RetrainConfig, checkpoint: Path, report: Reporter
+) -> Retrained:
+    """The training, with its progress."""
+    title = f"retrain ({config.method}, {config.labels} labels, {loop.epochs} epochs)"
+    with report.task(title) as advance:
+
+        def tell(epoch: EpochReport) -> None:
+            remark = f"loss {epoch.metrics['loss']:.3f}" if "loss" in epoch.metrics else ""
+            advance(epoch.epoch, epoch.epochs, remark)
+
+        return retrain(
+            config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
+            on_epoch=tell,
+        )  # fmt: skip
+
+
+def _write(
+    out: Path,
+    net: nn.Module,
+    logits: torch.Tensor,
+    material: Material,
+    metrics: dict[str, Any],
+    config: RetrainConfig,
+) -> None:
+    """Weights with their card, predictions and metrics."""
+    told = ("method", "labels", "seed", "epochs", "settings", "uses")
+    card = {name: metrics[name] for name in told} | card_of(material, config.recipe)
+    save_model(net, out, card)
+    model_files.write(out, logits, material, card)
+    write_json(out / "metrics.json", metrics)
+
+
+def targets_of(
+    labels: contract.Labels,
+    which: str,
+    left_out: NDArray[np.bool_],
+    uses: tuple[str, ...] = ("soft_label", "weight"),
+) -> Targets:
+    """What to train on: soft labels with their weights, or the given labels as they came.
+
+    Args:
+        labels: the corrected dataset.
+        which: "purified" or "given"; with given labels nothing that purify said is read, but for
+            the checked rows where ``uses`` names them.
+        left_out: ``(N,)``, rows that may not be looked at.
+        uses: the columns that the method reads.
+
+    Raises:
+        InputError: no row is left.
+    """
+    checked = (labels.decision == contract.DECISIONS.index("checked")) & ("decision" in uses)
+    if which == "purified":
+        soft, weights = labels.soft_label, labels.weight
+    else:
+        soft = np.eye(len(labels.class_names), dtype=np.float32)[labels.given.clip(0)]
+        weights = (labels.given >= 0).astype(np.float32)
+    if not (weights[~left_out] > 0).any():
+        raise InputError(
+            "no row is left to train on", mend="check --labels and the overlap with the test table"
+        )
+    return Targets(
+        soft_labels=soft,
+        weights=np.where(left_out, np.float32(0), weights),
+        usable=~left_out,
+        right=np.where(checked, labels.label, -1).astype(np.int32),
+        label_reliability=labels.label_reliability if "label_reliability" in uses else None,
+        pseudo_reliability=labels.pseudo_reliability if "pseudo_reliability" in uses else None,
+    )
+
+
+def _checkpoint(out: Path, material: Material, task: Task, config: RetrainConfig) -> Path:
+    """Where this very training keeps its state; those of others are removed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    targets = {
+        name: digest(value) for name, value in vars(task.targets).items() if value is not None
+    }
+    key = fingerprint(
+        config=asdict(config), epochs=task.epochs, targets=targets, code=code_fingerprint(),
+        rows=digest(material.train.keys), backbone=material.backbone, weights=material.weights,
+    )  # fmt: skip
+    own = out / f"checkpoint-{key[:12]}.pt"
+    if not is_first_node(config.num_nodes):
+        return own
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for other in out.glob("checkpoint-*.pt"):
+            if other != own:
+                other.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})", mend="give --out another folder", file=out
+        ) from error
+    return own
+
+
+def _collapse(logits: torch.Tensor, labels: NDArray[np.int32]) -> list[str]:
+    """What to say of predictions of enough rows to tell that few of the classes were learned."""
+    if len(logits) < 2 * logits.shape[1]:
+        return []
+    remark = collapse_of(logits.numpy(), labels)
+    return [remark] if remark else []
+
+
+def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> dict[str, Any]:
+    hits = int((predicted == labels).sum())
+    low, high = wilson_interval(hits, len(labels))
+    return {
+        "test_accuracy": hits / len(labels),
+        "test_accuracy_interval": [low, high],
+        "test_rows": len(labels),
+    }
