@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from labelfix import contract
-from labelfix.decide.decisions import Evidence, Judgement, noise_rate
+from labelfix.decide.decisions import Decisions, Evidence, noise_rate
 from labelfix.decide.scores import Scores
 from labelfix.errors import InputError
 from labelfix.features.neighbours import nearest
@@ -20,7 +20,7 @@ from labelfix.workflows import purify as flow
 from labelfix.workflows.arrays import rows_of
 from labelfix.workflows.outputs import corrected
 from labelfix.workflows.predict import run_methods
-from labelfix.workflows.samples import Rows
+from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig
 
 
@@ -68,9 +68,9 @@ class Result:
         """
         path = Path(path)
         if path.is_dir():
-            raise InputError("is a folder", mend="name a file in it: labels.parquet", file=path)
+            raise InputError("is a folder", hint="name a file in it: labels.parquet", file=path)
         if not path.parent.is_dir():
-            raise InputError("there is no such folder", mend="make it first", file=path.parent)
+            raise InputError("there is no such folder", hint="make it first", file=path.parent)
         contract.write(path, self._file)
 
 
@@ -107,7 +107,7 @@ def purify(
 
     Raises:
         InputError: an argument is of the wrong kind, or they do not fit together; the message
-            names the place as Python does (``given[3]`` is the fourth label) and the mend.
+            names the place as Python does (``given[3]`` is the fourth label) and the hint.
         DegenerateLearningError: learning gave nothing usable.
     """
     config = PurifyConfig(
@@ -116,10 +116,10 @@ def purify(
     rows, classes, count = rows_of(features, given, clean_features, clean_labels, audited)
     graph = nearest(rows.features)
     prediction = run_methods(rows, graph, config)
-    judgement = flow.decide(rows, prediction, config)
-    scores = flow.run_scores(rows, graph, prediction, judgement, config)
-    own = prediction.of_student(judgement.witness).argmax(1)
-    return _result(judgement, scores, own, rows, classes, config, count)
+    decided = flow.run_decide(rows, prediction, config)
+    scores = flow.run_scores(rows, graph, prediction, decided, config)
+    own = prediction.of_student(decided.predictor).argmax(1)
+    return _result(decided, scores, own, rows, classes, config, count)
 
 
 def read(path: str | Path) -> contract.Labels:
@@ -132,18 +132,18 @@ def read(path: str | Path) -> contract.Labels:
 
 
 def _result(
-    judgement: Judgement,
+    decided: Decisions,
     scores: Scores,
     own: NDArray[np.int64],
-    rows: Rows,
+    rows: LearningRows,
     classes: NDArray[Any],
     config: PurifyConfig,
     count: int,
 ) -> Result:
-    noise = noise_rate(judgement.soft_labels, rows.given[:count])
-    settings = {"method": judgement.witness, "seed": config.seed}
+    noise = noise_rate(decided.soft_labels, rows.given[:count])
+    settings = {"method": decided.predictor, "seed": config.seed}
     file = corrected(
-        judgement,
+        decided,
         scores,
         np.array([str(row) for row in range(count)], dtype=object),
         tuple(str(name) for name in classes),
@@ -161,7 +161,7 @@ def _result(
         pseudo_reliability=scores.pseudo_reliability[:count],
         clid=scores.clid[:count],
         classes=classes,
-        evidence=judgement.evidence,
+        evidence=decided.evidence,
         noise_rate=noise,
         _file=file,
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """The input or the usage is wrong: one line with the place, the problem and the mend.
+    """The input or the usage is wrong: one line with the place, the problem and the hint.
 
     Args:
         problem: what is wrong, as a short clause ("holds no rows").
-        mend: what the person can do about it ("give a table with at least two rows").
+        hint: what the person can do about it ("give a table with at least two rows").
         file: the file or folder at fault.
         row: the row at fault, counted from 1 over the data rows (a CSV header is not a row).
         column: the column at fault.
@@ -22,7 +22,7 @@ class InputError(ValueError):
         self,
         problem: str,
         *,
-        mend: str,
+        hint: str,
         file: str | Path | None = None,
         row: int | None = None,
         column: str | None = None,
@@ -33,7 +33,7 @@ class InputError(ValueError):
             f"column '{column}'" if column is not None else "",
         ]
         where = ", ".join(part for part in place if part)
-        message = f"{where}: {problem}; {mend}" if where else f"{problem}; {mend}"
+        message = f"{where}: {problem}; {hint}" if where else f"{problem}; {hint}"
         super().__init__(" ".join(message.split()))
 
 

@@ -69,9 +69,9 @@ from torch.func import functional_call
 from labelfix.equations.clid import clid_loss
 from labelfix.equations.ebomlc import mixture_loss
 from labelfix.predictors.bilevel.config import BilevelConfig
-from labelfix.predictors.bilevel.fold_data import Batch, Task
-from labelfix.predictors.bilevel.registry import PLANS
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.fold_data import Batch, FoldTask
+from labelfix.predictors.bilevel.registry import METHODS
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 B, K, D, LR = 64, 10, 128, 0.05
 
@@ -97,13 +97,13 @@ class Held:
 
 def learner(
     name: str, layout: torch.memory_format, *, compiled: bool = False, every: int = 1
-) -> Learner:
+) -> FoldTrainer:
     """A learner of the method on random rows: B noisy, B clean."""
     torch.manual_seed(0)
     images = torch.randn(2 * B, 3, 32, 32).contiguous(memory_format=layout)
     labels = np.random.default_rng(0).integers(0, K, 2 * B).astype(np.int32)
     noisy = np.arange(2 * B) < B
-    task = Task(
+    task = FoldTask(
         source=Held(images),  # type: ignore[arg-type]
         frozen=Held(torch.randn(2 * B, D)),  # type: ignore[arg-type]
         given=np.where(noisy, labels, -1).astype(np.int32),
@@ -112,19 +112,19 @@ def learner(
         make_student=lambda: convnet().to(memory_format=layout),
     )  # fmt: skip
     config = BilevelConfig(batch=B, student_steps=every, meta_batch=B, lr=LR, compile=compiled)
-    plan = replace(PLANS[name], config=config)
-    made = Learner(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
+    plan = replace(METHODS[name], config=config)
+    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
     made.student.net.train()
     made.random = torch.Generator().manual_seed(0)
     return made
 
 
-def ours(made: Learner, steps: int = 1) -> None:
+def ours(made: FoldTrainer, steps: int = 1) -> None:
     rows = made.data.noisy[:B].repeat(steps)
     made.plan.rule.step(made, rows, torch.Generator().manual_seed(0))
 
 
-def batches(made: Learner) -> tuple[Batch, Batch]:
+def batches(made: FoldTrainer) -> tuple[Batch, Batch]:
     generator = torch.Generator().manual_seed(0)
     return made.data.batch(made.data.noisy[:B], generator), made.meta_batch(generator)
 
@@ -134,13 +134,13 @@ def log_probs(net: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tensor:
     return functional_call(net, {**weights, **buffers}, (x,)).log_softmax(1)
 
 
-def upper(made: Learner, logs_BK: Tensor, meta: Batch) -> Tensor:
+def upper(made: FoldTrainer, logs_BK: Tensor, meta: Batch) -> Tensor:
     if made.plan.upper == "clid":
         return clid_loss(meta.features, logs_BK.exp())
     return F.nll_loss(logs_BK, meta.labels)
 
 
-def take_gradient(made: Learner, loss: Tensor, net: nn.Module, *, pruned: bool) -> None:
+def take_gradient(made: FoldTrainer, loss: Tensor, net: nn.Module, *, pruned: bool) -> None:
     """The teacher's update from a loss: backward to every leaf, or to the teacher's alone."""
     if pruned:
         made.move_teacher(list(torch.autograd.grad(loss, made.teacher_parameters)))
@@ -151,7 +151,7 @@ def take_gradient(made: Learner, loss: Tensor, net: nn.Module, *, pruned: bool) 
 
 
 def through_the_step(
-    made: Learner, net: nn.Module, *, pruned: bool = False
+    made: FoldTrainer, net: nn.Module, *, pruned: bool = False
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The teacher's update by double backward; returns the virtual step's gradient and the loss."""
     noisy, meta = batches(made)
@@ -166,19 +166,19 @@ def through_the_step(
     return dict(zip(weights, [s.detach() for s in slopes], strict=True)), value
 
 
-def pruned_mlc(made: Learner) -> None:
+def pruned_mlc(made: FoldTrainer) -> None:
     """MLC by double backward to the teacher alone, without the discount."""
     gradient, _ = through_the_step(made, made.student.net, pruned=True)
     made.student.step(gradient)
 
 
-def pruned_weights(made: Learner) -> None:
+def pruned_weights(made: FoldTrainer) -> None:
     """Meta-Weight-Net and CLID-MU by double backward to the teacher alone, without a new net."""
     through_the_step(made, made.student.net, pruned=True)
     actual_step(made)
 
 
-def reference_mlc(made: Learner) -> None:
+def reference_mlc(made: FoldTrainer) -> None:
     """MLC's released loop: the discount's pass too, and the upper gradient on its own."""
     noisy, meta = batches(made)
     net = made.student.net
@@ -201,13 +201,13 @@ def reference_mlc(made: Learner) -> None:
     made.student.step(dict(zip(weights, [s.detach() for s in slopes], strict=True)))
 
 
-def reference_weights(made: Learner) -> None:
+def reference_weights(made: FoldTrainer) -> None:
     """Meta-Weight-Net's and CLID-MU's loop: a new net for the virtual step."""
     through_the_step(made, deepcopy(made.student.net))
     actual_step(made)
 
 
-def actual_step(made: Learner) -> None:
+def actual_step(made: FoldTrainer) -> None:
     """The student's step with the teacher's new weights."""
     noisy, _ = batches(made)
     logs_BK = made.student.net(noisy.x).log_softmax(1)
@@ -216,7 +216,7 @@ def actual_step(made: Learner) -> None:
     made.student.step(made.student.gradient(-(targets_BK * logs_BK).sum()))
 
 
-def reference_bome(made: Learner) -> None:
+def reference_bome(made: FoldTrainer) -> None:
     """EBOMLC as BOME's loop has it: the inner step, then Q at both ends, then F."""
     noisy, clean = batches(made)
     net, teacher = made.student.net, made.teacher
@@ -246,7 +246,7 @@ def reference_bome(made: Learner) -> None:
     made.move_teacher(found[split:])
 
 
-def plain(made: Learner) -> None:
+def plain(made: FoldTrainer) -> None:
     """U: one step of plain training."""
     noisy, _ = batches(made)
     loss = F.cross_entropy(made.student.net(noisy.x), noisy.labels)

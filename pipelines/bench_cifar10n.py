@@ -74,7 +74,7 @@ import labelfix
 from labelfix.decide.soft_targets import FoldTargets
 from labelfix.equations.calibration import expected_calibration_error
 from labelfix.features import folds
-from labelfix.predictors.dmlp_naive import HeadConfig, fit_head
+from labelfix.predictors.dmlp_naive import FoldMLPConfig, fit_fold_mlps
 from labelfix.training.config import LoopConfig
 
 CHECKED = 1000
@@ -146,8 +146,8 @@ def by_net(features: NDArray[np.floating], given: Codes) -> NDArray[np.floating]
         folds=fold,
     )
     # on labels as they are twice the epochs learn more of the noise: 67.7 on worse, not 70.7
-    config = HeadConfig(forward_share=0.0, epochs=6)
-    return np.exp(fit_head(features, targets, config=config, loop=LoopConfig(epochs=1)))
+    config = FoldMLPConfig(forward_share=0.0, epochs=6)
+    return np.exp(fit_fold_mlps(features, targets, config=config, loop=LoopConfig(epochs=1)))
 
 
 def main() -> None:

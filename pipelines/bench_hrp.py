@@ -34,7 +34,7 @@ from labelfix.nets import backbones
 from labelfix.nets.classifiers import ImageClassifier
 from labelfix.nets.datasets import ImageSource
 from labelfix.retrain.hrp import HRP
-from labelfix.retrain.problem import Targets, Task
+from labelfix.retrain.problem import Problem, Targets
 from labelfix.retrain.registry import settings_of
 from labelfix.training.devices import make_fabric
 
@@ -50,7 +50,7 @@ def net(number: int, backbone: str) -> nn.Module:
 def method(kind: str, backbone: str) -> HRP:
     random = np.random.default_rng(0)
     right = random.integers(0, K, ROWS).astype(np.int32)
-    task = Task(
+    task = Problem(
         make_net=partial(net, backbone=backbone),
         source=ImageSource(random.integers(0, 256, (ROWS, 32, 32, 3), dtype=np.uint8)),
         targets=Targets(

@@ -49,11 +49,11 @@ from labelfix.nets import backbones
 from labelfix.nets.classifiers import ImageClassifier
 from labelfix.nets.datasets import ImageSource
 from labelfix.nets.weight_files import save_weights
-from labelfix.predictors.bilevel.config import Plan
-from labelfix.predictors.bilevel.fold_data import FeatureRows, Task
-from labelfix.predictors.bilevel.registry import PLANS, sized
+from labelfix.predictors.bilevel.config import BilevelMethod
+from labelfix.predictors.bilevel.fold_data import FeatureRows, FoldTask
+from labelfix.predictors.bilevel.registry import METHODS, sized
 from labelfix.predictors.bilevel.snapshots import Snapshots
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.pretrain.embed import embed
 from labelfix.pretrain.run import PretrainConfig, pretrain
 from labelfix.training.config import EpochReport, LoopConfig
@@ -140,9 +140,9 @@ def net(backbone: str, weights: str, side: int) -> nn.Module:
     return ImageClassifier(backbones.build(backbone, side, weights=weights), 10)
 
 
-def plan_of(method: str, task: Task) -> tuple[Plan, int]:
+def plan_of(method: str, task: FoldTask) -> tuple[BilevelMethod, int]:
     """The paper's settings, and epochs: EMLC's 15, the others' 30."""
-    plan, epochs = sized(PLANS[method], task)
+    plan, epochs = sized(METHODS[method], task)
     return plan, epochs if method == "emlc" else 2 * epochs
 
 
@@ -173,8 +173,8 @@ def show(report: EpochReport) -> None:
     print(f"epoch {report.epoch:3d}/{report.epochs}  {report.seconds:5.1f} s  {values}", flush=True)
 
 
-def build(fabric: object, *, task: Task, plan: Plan, epochs: int) -> Learner:
-    return Learner(fabric, task=task, plan=plan, fold=0, epochs=epochs)  # type: ignore[arg-type]
+def build(fabric: object, *, task: FoldTask, plan: BilevelMethod, epochs: int) -> FoldTrainer:
+    return FoldTrainer(fabric, task=task, plan=plan, fold=0, epochs=epochs)  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -198,7 +198,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     weights, features = prepare(images, options)
     prepared = time.perf_counter() - started
     given = corrupted(images, options.noise, options.rate, options.method, options.seed)
-    task = Task(
+    task = FoldTask(
         source=ImageSource(images.train),
         frozen=FeatureRows(features),
         given=given,
@@ -232,7 +232,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Bilevel methods in the papers' settings.")
     parser.add_argument("data", type=Path, nargs="?", help="folder with CIFAR-10")
-    parser.add_argument("--method", choices=sorted(PLANS), default="emlc")
+    parser.add_argument("--method", choices=sorted(METHODS), default="emlc")
     parser.add_argument(
         "--noise", choices=["symmetric", "asymmetric", "human"], default="symmetric"
     )

@@ -40,12 +40,12 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from labelfix import inputs
-from labelfix.decide.decisions import Judgement, judge
+from labelfix.decide.decisions import Decisions, decide
 from labelfix.equations import corruption
 from labelfix.equations.calibration import expected_calibration_error
 from labelfix.features.neighbours import nearest
 from labelfix.workflows.predict import run_methods
-from labelfix.workflows.samples import Rows
+from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig
 
 FIGURES = (
@@ -79,7 +79,7 @@ def cases(folder: Path) -> Iterator[Case]:
         yield name, features.astype(np.float32), right, given, checked
 
 
-def true_figures(found: Judgement, given: Codes, right: Codes, unseen: NDArray[np.bool_]) -> list:
+def true_figures(found: Decisions, given: Codes, right: Codes, unseen: NDArray[np.bool_]) -> list:
     """What the intervals should hold, over the rows that were not checked."""
     labels, soft = found.labels[unseen], found.soft_labels[unseen]
     was, now = (given == right)[unseen], labels == right[unseen]
@@ -109,11 +109,11 @@ def main() -> None:
             checked = np.full(len(right), -1, np.int32)
             drawn = np.random.default_rng(draw).choice(len(right), count, replace=False)
             checked[drawn] = right[drawn]
-            rows = Rows(
+            rows = LearningRows(
                 features=features, given=given, checked=checked, content=content, classes=10, key=""
             )
             made = run_methods(rows, graph, PurifyConfig(method=told.method, seed=draw))
-            found = judge(made.candidates, given, checked, made.folds)
+            found = decide(made.candidates, given, checked, made.folds)
             figures = [getattr(found.evidence, figure) for figure in FIGURES]
             truth = true_figures(found, given, right, checked < 0)
             held.append([f.low <= t <= f.high for f, t in zip(figures, truth, strict=True)])

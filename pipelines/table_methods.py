@@ -78,7 +78,7 @@ What was found:
 - mlc-d stays below ce there because its student follows the gradient of few clean rows (80 of
   digits a fold), whole. The paper names that as its fault and has it last of all its methods at
   40 % (67.6, MLC 86.1, Meta-Weight-Net 71.6). At 80 %, where given labels say little, it passes ce.
-- At 80 % mw-net is level with ce: a weight cannot mend a label, and with four of five wrong there
+- At 80 % mw-net is level with ce: a weight cannot hint a label, and with four of five wrong there
   is little to weigh (the paper of ebomlc: 48.4, MLC 74.1). dmlp fails there by itself: what it
   corrects is a linear fit of labels that are four fifths wrong, and the checked rows prefer its
   snapshot before any correction.
@@ -112,21 +112,22 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from labelfix import inputs
-from labelfix.decide.decisions import judge
+from labelfix.decide.decisions import decide
 from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
 from labelfix.features.neighbours import Neighbours, nearest
-from labelfix.predictors.bilevel.config import BilevelConfig, Plan
+from labelfix.predictors.bilevel import registry as bilevel
+from labelfix.predictors.bilevel.config import BilevelConfig, BilevelMethod
 from labelfix.predictors.bilevel.cross_fit import cross_fit
-from labelfix.predictors.bilevel.registry import PLANS, sized
+from labelfix.predictors.bilevel.registry import sized
 from labelfix.predictors.bilevel.teachers import WeightNet
-from labelfix.predictors.bilevel.trainer import Learner
-from labelfix.predictors.knn_votes import neighbour_opinions
-from labelfix.workflows.predict import folds_of, kernel_opinion, run_methods, task_of
-from labelfix.workflows.samples import Prediction, Rows
+from labelfix.predictors.bilevel.trainer import FoldTrainer
+from labelfix.predictors.knn_votes import neighbour_votes
+from labelfix.workflows.predict import folds_of, kernel_prediction, run_methods, task_of
+from labelfix.workflows.samples import LearningRows, Prediction
 from labelfix.workflows.settings import PurifyConfig
 
-METHODS = ("ce", "dmlp", "dmlp-naive", *PLANS)
+METHODS = ("ce", "dmlp", "dmlp-naive", *bilevel.METHODS)
 SHARES = ("purified", "alone", "student")
 NOISES = {
     "symmetric 40": ("symmetric", 0.4),
@@ -172,7 +173,7 @@ def cifar(folder: Path, rows: int) -> Data:
     return Data(features=np.array(features), right=right, human=given, checked=500)
 
 
-def rows_of(data: Data, noise: str, seed: int) -> Rows:
+def rows_of(data: Data, noise: str, seed: int) -> LearningRows:
     """The dataset under a noise, some rows checked."""
     random = np.random.default_rng(seed)
     kind, rate = NOISES[noise]
@@ -191,7 +192,7 @@ def rows_of(data: Data, noise: str, seed: int) -> Rows:
     checked = np.full(len(given), -1, np.int32)
     known = random.permutation(len(given))[: data.checked]
     checked[known] = data.right[known]
-    return Rows(
+    return LearningRows(
         features=data.features, given=given, checked=checked,
         content=inputs.content_keys(data.features), classes=classes, key="",
     )  # fmt: skip
@@ -200,7 +201,9 @@ def rows_of(data: Data, noise: str, seed: int) -> Rows:
 class Given:
     """The rule of plain training: cross-entropy to the given labels."""
 
-    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(
+        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         batch = learner.data.batch(rows, generator)
         logs_BK = learner.student.log_probs(batch.x)
         targets_BK = F.one_hot(batch.labels, logs_BK.shape[1]) / len(batch.labels)
@@ -209,10 +212,12 @@ class Given:
         return {"loss": loss, "upper": loss}
 
 
-PLAIN = Plan(rule=Given(), make_teacher=WeightNet.for_task, upper="clid", config=BilevelConfig())
+PLAIN = BilevelMethod(
+    rule=Given(), make_teacher=WeightNet.for_task, upper="clid", config=BilevelConfig()
+)
 
 
-def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Prediction:
+def predict(rows: LearningRows, graph: Neighbours, method: str, seed: int) -> Prediction:
     """What the method predicts, and what stands beside it in purify."""
     config = PurifyConfig(method="auto" if method == "ce" else method, seed=seed, device="cpu")
     if method != "ce":
@@ -221,12 +226,12 @@ def predict(rows: Rows, graph: Neighbours, method: str, seed: int) -> Prediction
     task = task_of(replace(rows, checked=np.full_like(rows.checked, -1)), fold, config)
     plan, epochs = sized(PLAIN, task)
     found = cross_fit(task, plan, replace(config.loop, seed=seed, epochs=epochs))
-    votes_NK = neighbour_opinions(graph, rows.known, fold, rows.classes)
+    votes_NK = neighbour_votes(graph, rows.known, fold, rows.classes)
     return Prediction(
         log_probabilities={"ce": found.log_probabilities},
-        opinions=np.stack([votes_NK, kernel_opinion(rows, fold, config)]),
+        auxiliary=np.stack([votes_NK, kernel_prediction(rows, fold, config)]),
         folds=fold,
-        account={"ce": found.account},
+        training_log={"ce": found.training_log},
     )
 
 
@@ -236,9 +241,9 @@ def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
     started = time.process_time()
     made = predict(rows, data.graph, method, seed)
     found, labelled = made.log_probabilities, (rows.given, rows.checked, made.folds)
-    alone = judge({name: [logs] for name, logs in found.items()}, *labelled)
+    alone = decide({name: [logs] for name, logs in found.items()}, *labelled)
     seconds = time.process_time() - started
-    purified = judge(made.candidates, *labelled)
+    purified = decide(made.candidates, *labelled)
     free = rows.checked < 0
 
     def share(labels: np.ndarray) -> float:
@@ -251,9 +256,9 @@ def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
         "teacher": None if teacher is None else share(teacher.argmax(1)),
         "alone": share(alone.labels),
         "purified": share(purified.labels),
-        "believed": alone.witness,
+        "believed": alone.predictor,
         "seconds": seconds,
-        "alarms": made.account[method].get("alarms", []),
+        "alarms": made.training_log[method].get("alarms", []),
     }
 
 

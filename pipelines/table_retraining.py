@@ -92,7 +92,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from labelfix import inputs
-from labelfix.retrain.registry import RECIPES
+from labelfix.retrain.registry import METHODS
 from labelfix.workflows import corrected_dataset, purify, retrain
 from labelfix.workflows.settings import PurifyConfig
 
@@ -202,7 +202,9 @@ def noisy(place: Place, noise: str, seed: int, data: Path) -> np.ndarray:
     return names[codes]
 
 
-def purified(place: Place, cell: Cell, options: argparse.Namespace) -> corrected_dataset.Material:
+def purified(
+    place: Place, cell: Cell, options: argparse.Namespace
+) -> corrected_dataset.CorrectedDataset:
     """Writes the dataset's files, purifies them and reads what retrain reads."""
     folder, given = place.folder, noisy(place, cell.noise, cell.seed, options.data)
     base = (
@@ -229,7 +231,7 @@ def purified(place: Place, cell: Cell, options: argparse.Namespace) -> corrected
 
 
 def measure(
-    cell: Cell, found: corrected_dataset.Material, place: Place, options: argparse.Namespace
+    cell: Cell, found: corrected_dataset.CorrectedDataset, place: Place, options: argparse.Namespace
 ) -> dict:
     config = retrain.RetrainConfig(
         method=cell.method, labels=cell.labels, seed=cell.seed, device=options.device,
@@ -281,7 +283,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=["all", *NOISES], default="all")
     every = list(dict.fromkeys([*ABLATION_NOISES, *chain(*NOISES.values())]))
     parser.add_argument("--noises", nargs="+", default=every, choices=every)
-    parser.add_argument("--methods", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--ablations", action="store_true")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tiny", action="store_true")

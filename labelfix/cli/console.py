@@ -88,7 +88,7 @@ class Terminal:
         self.result(f"{summary['rows']} rows, {len(summary['class_names'])} classes, "
                     f"estimated noise rate {noise}")  # fmt: skip
         self.result(f"decisions: {decisions}")
-        if not summary["label_changes_allowed"]:
+        if not summary["changes_allowed"]:
             self.result(
                 "No label was changed: on the checked rows, changes did more harm than good."
                 if evidence["audited"]
@@ -106,7 +106,7 @@ class Terminal:
             )
         measured = "measured" if evidence["audited"] else "self-estimated"
         self.table(title, ("", measured, "95 % interval"), rows)
-        if evidence["audited"] and summary["label_changes_allowed"]:
+        if evidence["audited"] and summary["changes_allowed"]:
             self.result(_verdict(evidence["label_accuracy_gain"]))
 
     def figures(self, title: str, figures: Mapping[str, Any]) -> None:

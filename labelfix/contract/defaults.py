@@ -37,7 +37,7 @@ def class_names(table: pa.Table, path: Path) -> tuple[str, ...]:
     if len(names) < 2:
         raise InputError(
             f"names {len(names)} classes",
-            mend="give labels of two or more",
+            hint="give labels of two or more",
             file=path,
             column="label",
         )
@@ -81,7 +81,7 @@ def require_order(labels: Labels, path: Path) -> None:
     if held.mean() < 1 / len(labels.class_names):
         raise InputError(
             "speaks against column 'label': its classes seem to stand in another order",
-            mend="sort them by class name, or put class_names into the file's metadata",
+            hint="sort them by class name, or put class_names into the file's metadata",
             file=path,
             column="soft_label",
         )

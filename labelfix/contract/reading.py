@@ -47,8 +47,8 @@ def read(path: str | Path) -> Labels:
     """
     path = Path(path)
     path = path / "labels.parquet" if path.is_dir() else path
-    table, account = _open(path)
-    class_names = tuple(account.get("class_names") or defaults.class_names(table, path))
+    table, file_metadata = _open(path)
+    class_names = tuple(file_metadata.get("class_names") or defaults.class_names(table, path))
     has = set(table.column_names)
     label = _codes(table, "label", class_names, path)
     given = _codes(table, "given_label", class_names, path) if "given_label" in has else None
@@ -71,11 +71,13 @@ def read(path: str | Path) -> Labels:
         soft_label=soft,
         weight=weight,
         review_rank=_ranks(table, path) if "review_rank" in has else defaults.review_rank(weight),
-        metadata={k: v for k, v in account.items() if k not in ("schema_version", "class_names")},
+        metadata={
+            k: v for k, v in file_metadata.items() if k not in ("schema_version", "class_names")
+        },
         **{name: _score(table, name, path) for name in SCORES if name in has},
     )
     check(labels, path)
-    if "class_names" not in account:
+    if "class_names" not in file_metadata:
         defaults.require_order(labels, path)
     return labels
 
@@ -103,7 +105,7 @@ def check(labels: Labels, path: Path | None = None) -> None:
         if not holds.all():
             raise InputError(
                 f"breaks the contract: {MEANINGS[name][1]}",
-                mend=REWRITE,
+                hint=REWRITE,
                 file=path,
                 row=int(np.flatnonzero(~holds)[0]) + 1,
                 column=name,
@@ -111,25 +113,25 @@ def check(labels: Labels, path: Path | None = None) -> None:
 
 
 def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    mend = "give a labels.parquet or a folder that labelfix purify wrote"
+    hint = "give a labels.parquet or a folder that labelfix purify wrote"
     if not path.exists():
-        raise InputError("there is no such file", mend=mend, file=path)
+        raise InputError("there is no such file", hint=hint, file=path)
     try:
         present = pq.read_schema(path).names
         table = pq.read_table(path, columns=[name for name in MEANINGS if name in present])
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
-            f"cannot be read ({str(error).splitlines()[0]})", mend=mend, file=path
+            f"cannot be read ({str(error).splitlines()[0]})", hint=hint, file=path
         ) from error
     text = (table.schema.metadata or {}).get(KEY)
-    account = {} if text is None else _account(text, path)
+    file_metadata = {} if text is None else _metadata_of(text, path)
     absent = [name for name in REQUIRED if name not in table.column_names]
     if absent:
-        raise InputError(f"has no column '{absent[0]}'", mend=mend, file=path)
-    return table, account
+        raise InputError(f"has no column '{absent[0]}'", hint=hint, file=path)
+    return table, file_metadata
 
 
-def _account(text: bytes, path: Path) -> dict[str, Any]:
+def _metadata_of(text: bytes, path: Path) -> dict[str, Any]:
     """The file's metadata, checked as far as it is read again."""
     try:
         found = json.loads(text)
@@ -139,25 +141,25 @@ def _account(text: bytes, path: Path) -> dict[str, Any]:
         raise InputError(
             f"has schema version {found.get('schema_version')}, this labelfix reads "
             f"{SCHEMA_VERSION}",
-            mend="use the labelfix that wrote it, or write it again",
+            hint="use the labelfix that wrote it, or write it again",
             file=path,
         )
-    account = found if isinstance(found, dict) else {}
-    names = account.get("class_names")
+    file_metadata = found if isinstance(found, dict) else {}
+    names = file_metadata.get("class_names")
     rules = {
         "class_names": isinstance(names, list)
         and all(isinstance(name, str) for name in names)
         and len(set(names)) == len(names) >= 2,
-        **{part: _is_told(account.get(part, {}), keys) for part, keys in READ_AGAIN.items()},
+        **{part: _is_told(file_metadata.get(part, {}), keys) for part, keys in READ_AGAIN.items()},
     }
     for part, holds in rules.items():
         if not holds:
             raise InputError(
                 f"its metadata (key labelfix) is broken at {part}",
-                mend=f"{REWRITE}, or leave the metadata out",
+                hint=f"{REWRITE}, or leave the metadata out",
                 file=path,
             )
-    return account
+    return file_metadata
 
 
 def _is_told(part: Any, keys: tuple[str, ...]) -> bool:  # noqa: ANN401
@@ -177,7 +179,7 @@ def _codes(table: pa.Table, name: str, names: tuple[str, ...], path: Path) -> ND
     if len(unknown):
         raise InputError(
             f"'{texts[int(unknown[0])].as_py()}' is none of {', '.join(names[:10])}",
-            mend=REWRITE,
+            hint=REWRITE,
             file=path,
             row=int(unknown[0]) + 1,
             column=name,
@@ -203,7 +205,7 @@ def _score(table: pa.Table, name: str, path: Path) -> NDArray[np.float32] | None
 
 def _require_type(holds: bool, table: pa.Table, name: str, path: Path) -> None:
     if not holds:
-        raise InputError(f"holds {table[name].type}", mend=REWRITE, file=path, column=name)
+        raise InputError(f"holds {table[name].type}", hint=REWRITE, file=path, column=name)
 
 
 def _soft_labels(table: pa.Table, classes: int, path: Path) -> NDArray[np.float32]:
@@ -216,7 +218,7 @@ def _soft_labels(table: pa.Table, classes: int, path: Path) -> NDArray[np.float3
     if len(values) != len(table) * classes:
         raise InputError(
             f"does not hold {classes} values a row, one a class",
-            mend=REWRITE,
+            hint=REWRITE,
             file=path,
             column="soft_label",
         )

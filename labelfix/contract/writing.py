@@ -37,9 +37,9 @@ def write(
     Raises:
         InputError: the other columns have more or fewer rows than the labels.
     """
-    account = {"schema_version": SCHEMA_VERSION, "class_names": labels.class_names}
-    account |= labels.metadata
-    text = json.dumps(account, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    file_metadata = {"schema_version": SCHEMA_VERSION, "class_names": labels.class_names}
+    file_metadata |= labels.metadata
+    text = json.dumps(file_metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     full = schema(len(labels.class_names), other_schema).with_metadata({KEY: text.encode()})
     aside = path.with_name(f".{path.name}.partial")
     start = 0
@@ -58,7 +58,7 @@ def _require_rows(holds: bool, rows: int) -> None:
     if not holds:
         raise InputError(
             f"DATA no longer holds the {rows} rows that were read: it changed under way",
-            mend="run the same command again",
+            hint="run the same command again",
         )
 
 

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from labelfix.decide.evidence import Evidence, measure, self_estimated
 from labelfix.decide.no_clean_set import estimate, self_estimate
-from labelfix.decide.pooling import Candidate, Pool
-from labelfix.decide.threshold import NEVER, least_margin, margins
+from labelfix.decide.pooling import Pool, PooledPrediction
+from labelfix.decide.threshold import NEVER, change_threshold, margins
 
 KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)  # in the order of the contract's names
 
 Predictions = Mapping[str, Sequence[NDArray[np.floating]]]
-Candidates = Mapping[str, Candidate]
+PooledPredictions = Mapping[str, PooledPrediction]
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeConfig:
+class DecideConfig:
     """When a label changes.
 
     Attributes:
@@ -40,11 +40,11 @@ class JudgeConfig:
             raise ValueError(f"min_precision must lie in [0, 1], not {self.min_precision}")
 
 
-DEFAULTS = JudgeConfig()
+DEFAULTS = DecideConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Decisions:
     """What is decided for each row.
 
     Attributes:
@@ -54,11 +54,11 @@ class Judgement:
         weights: ``(N,)`` float32 in [0, 1], see :func:`training_weights`.
         review_ranks: ``(N,)`` int32 from 1, see :func:`review_ranks`.
         transition: ``(K, K)``, ``T[y, given]``.
-        witness: the name of the prediction that was believed.
-        witness_losses: log loss of each prediction's posterior on checked rows, cross-fitted.
+        predictor: the name of the prediction that was believed.
+        predictor_losses: log loss of each prediction's posterior on checked rows, cross-fitted.
         pool_weights: what prediction, transition and agreement count for.
-        least_margin: by how much a new label must be likelier than the given one, in [0, 1], see
-            :func:`labelfix.decide.threshold.least_margin`; 1 = nothing may change.
+        change_threshold: by how much a new label must be likelier than the given one, in [0, 1];
+            see :func:`labelfix.decide.threshold.change_threshold`; 1 = nothing may change.
         evidence: the measured figures.
     """
 
@@ -68,20 +68,20 @@ class Judgement:
     weights: NDArray[np.float32]
     review_ranks: NDArray[np.int32]
     transition: NDArray[np.float64]
-    witness: str
-    witness_losses: dict[str, float]
+    predictor: str
+    predictor_losses: dict[str, float]
     pool_weights: list[float]
-    least_margin: float
+    change_threshold: float
     evidence: Evidence
 
 
-def judge(
+def decide(
     predictions: Predictions,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
-    config: JudgeConfig = DEFAULTS,
-) -> Judgement:
+    config: DecideConfig = DEFAULTS,
+) -> Decisions:
     """Weigh predictions against given labels, and decide.
 
     Checked rows calibrate; those that had a label (*audited* rows) also show how labels go wrong,
@@ -99,44 +99,44 @@ def judge(
     """
     rows_V = np.flatnonzero(checked >= 0)
     if not len(rows_V):
-        return _judge_unaudited(predictions, given, config)
-    candidates = {name: Candidate.of(logs, given) for name, logs in predictions.items()}
+        return _decide_without_clean_set(predictions, given, config)
+    candidates = {name: PooledPrediction.of(logs, given) for name, logs in predictions.items()}
     losses = posterior_losses(candidates, given, checked, folds, rows_V)
-    witness = min(losses, key=lambda name: losses[name])
-    pool = candidates[witness].fit(given, checked, folds, rows_V)
+    predictor = min(losses, key=lambda name: losses[name])
+    pool = candidates[predictor].fit(given, checked, folds, rows_V)
     known_V = given[rows_V], checked[rows_V]
     honest_VK = _cross_fitted(candidates, given, checked, folds, rows_V)
-    soft_NK = pool.judge(predictions[witness], given)
-    margin = least_margin(honest_VK, *known_V, told=noise_rate(soft_NK, given) or 0.0)
-    labels = _decide(soft_NK, given, config, margin)
+    soft_NK = pool.posterior(predictions[predictor], given)
+    margin = change_threshold(honest_VK, *known_V, told=noise_rate(soft_NK, given) or 0.0)
+    labels = _labels_of(soft_NK, given, config, margin)
     decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
     labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
     if (known_V[0] >= 0).any():
-        honest_V = _decide_by_fold(honest_VK, *known_V, folds[rows_V], config, margin)
+        honest_V = _labels_by_fold(honest_VK, *known_V, folds[rows_V], config, margin)
         evidence = measure(honest_VK, honest_V, *known_V)
     else:
-        figures = self_estimate(pool, predictions[witness], soft_NK, labels, given)
+        figures = self_estimate(pool, predictions[predictor], soft_NK, labels, given)
         evidence = self_estimated(figures)
-    verdict = Verdict(witness=witness, losses=losses, pool=pool, least_margin=margin)
-    return _judgement(soft_NK.astype(np.float32), labels, decisions, given, verdict, evidence)
+    verdict = PoolChoice(predictor=predictor, losses=losses, pool=pool, change_threshold=margin)
+    return _decisions(soft_NK.astype(np.float32), labels, decisions, given, verdict, evidence)
 
 
-def _judge_unaudited(
-    predictions: Predictions, given: NDArray[np.int32], config: JudgeConfig
-) -> Judgement:
+def _decide_without_clean_set(
+    predictions: Predictions, given: NDArray[np.int32], config: DecideConfig
+) -> Decisions:
     """Without checked rows: transition and weights from the data, figures from the posterior."""
-    (witness, logs), *_ = predictions.items()
+    (predictor, logs), *_ = predictions.items()
     pool = estimate(logs, given)
-    soft_NK = pool.judge(logs, given)
+    soft_NK = pool.posterior(logs, given)
     tells_rows_apart = len(np.unique(logs[0].argmax(1))) > 1
     margin = 0.0 if tells_rows_apart else NEVER
-    labels = _decide(soft_NK, given, config, margin)
+    labels = _labels_of(soft_NK, given, config, margin)
     decisions = _name(labels, soft_NK, given)
     soft = soft_NK.astype(np.float32)
     figures = self_estimate(pool, logs, soft, labels, given)
-    verdict = Verdict(witness=witness, losses={}, pool=pool, least_margin=margin)
-    return _judgement(soft, labels, decisions, given, verdict, self_estimated(figures))
+    verdict = PoolChoice(predictor=predictor, losses={}, pool=pool, change_threshold=margin)
+    return _decisions(soft, labels, decisions, given, verdict, self_estimated(figures))
 
 
 def noise_rate(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> float | None:
@@ -151,34 +151,34 @@ def noise_rate(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class PoolChoice:
     """Which prediction was believed, by how much, and when labels may change."""
 
-    witness: str
+    predictor: str
     losses: dict[str, float]
     pool: Pool
-    least_margin: float
+    change_threshold: float
 
 
-def _judgement(
+def _decisions(
     soft: NDArray[np.float32],
     labels: NDArray[np.int32],
     decisions: NDArray[np.int8],
     given: NDArray[np.int32],
-    verdict: Verdict,
+    verdict: PoolChoice,
     evidence: Evidence,
-) -> Judgement:
-    return Judgement(
+) -> Decisions:
+    return Decisions(
         soft_labels=soft,
         labels=labels,
         decisions=decisions,
         weights=training_weights(soft, labels),
         review_ranks=review_ranks(soft, given, decisions),
         transition=verdict.pool.transition.numpy(),
-        witness=verdict.witness,
-        witness_losses=verdict.losses,
+        predictor=verdict.predictor,
+        predictor_losses=verdict.losses,
         pool_weights=verdict.pool.weights.tolist(),
-        least_margin=verdict.least_margin,
+        change_threshold=verdict.change_threshold,
         evidence=evidence,
     )
 
@@ -213,7 +213,7 @@ def review_ranks(
 
 
 def posterior_losses(
-    candidates: Candidates,
+    candidates: PooledPredictions,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -229,21 +229,21 @@ def posterior_losses(
         for fold in np.unique(folds[rows_V]):
             own = rows_V[folds[rows_V] == fold]
             pool = candidate.fit(given, checked, folds, rows_V[folds[rows_V] != fold])
-            soft_VK = candidate.judge(pool, given, own)
+            soft_VK = candidate.posterior(pool, given, own)
             total -= np.log(soft_VK[np.arange(len(own)), checked[own]].clip(1e-12)).sum()
         losses[name] = float(total / max(1, len(rows_V)))
     return losses
 
 
 def _cross_fitted(
-    candidates: Candidates,
+    candidates: PooledPredictions,
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
     rows_V: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """The posterior of each checked row, ``(V, K)``, fitted as if nobody had checked its fold."""
-    classes = len(next(iter(candidates.values())).spread)
+    classes = len(next(iter(candidates.values())).error_transition)
     soft_VK = np.empty((len(rows_V), classes))
     for fold in np.unique(folds[rows_V]):
         own = folds[rows_V] == fold
@@ -251,16 +251,16 @@ def _cross_fitted(
         losses = posterior_losses(candidates, given, checked, folds, others)
         believed = candidates[min(losses, key=lambda name: losses[name])]
         pool = believed.fit(given, checked, folds, others)
-        soft_VK[own] = believed.judge(pool, given, own_rows)
+        soft_VK[own] = believed.posterior(pool, given, own_rows)
     return soft_VK
 
 
-def _decide_by_fold(
+def _labels_by_fold(
     soft_VK: NDArray[np.float64],
     given: NDArray[np.int32],
     right: NDArray[np.int32],
     folds: NDArray[np.int8],
-    config: JudgeConfig,
+    config: DecideConfig,
     margin: float,
 ) -> NDArray[np.int32]:
     """What becomes of audited rows, each by the least margin that the other folds ask for.
@@ -272,15 +272,15 @@ def _decide_by_fold(
         own = folds == fold
         asked = NEVER
         if margin < NEVER:
-            asked = least_margin(soft_VK[~own], given[~own], right[~own])
-        label_V[own] = _decide(soft_VK[own], given[own], config, asked)
+            asked = change_threshold(soft_VK[~own], given[~own], right[~own])
+        label_V[own] = _labels_of(soft_VK[own], given[own], config, asked)
     return label_V
 
 
-def _decide(
+def _labels_of(
     soft_NK: NDArray[np.float64],
     given: NDArray[np.int32],
-    config: JudgeConfig,
+    config: DecideConfig,
     margin: float,
 ) -> NDArray[np.int32]:
     """The label to train on: the posterior's best where labels may change, else the given."""

@@ -22,7 +22,7 @@ from labelfix.features.standardise import Design
 Targets = Callable[[slice, Tensor], Tensor]  # rows and p_FBK to the upper loss's soft targets
 
 
-class Heads:
+class LinearHeads:
     """One linear head a fold, trained on the other folds' rows, all folds in one read of a block.
 
     Attributes:
@@ -35,7 +35,9 @@ class Heads:
         self.rows_F = len(fold_N) - torch.bincount(fold_N, minlength=self.folds)
 
     @classmethod
-    def of(cls, design: Design, folds: NDArray[np.int8], classes: int, *, ridge: float) -> Heads:
+    def of(
+        cls, design: Design, folds: NDArray[np.int8], classes: int, *, ridge: float
+    ) -> LinearHeads:
         """Measure the metrics: the Gram matrix of each fold's rows, in one pass."""
         count, columns = int(folds.max()) + 1, design.shape[1]
         fold_N = torch.from_numpy(folds.astype(np.int64)).to(design.device)

@@ -60,20 +60,20 @@ def estimate(predictions: Sequence[NDArray[np.floating]], given: NDArray[np.int3
     class is sharper than its agreement with noisy labels shows.
 
     Args:
-        predictions: ``(N, K)`` log-probabilities, one array a witness, out of fold: no row's own
+        predictions: ``(N, K)`` log-probabilities, one array a predictor, out of fold: no row's own
             label may be in them.
         given: ``(N,)`` class codes, -1 = no label.
 
     Returns:
-        A pool for :meth:`Pool.judge`. Its weights are a, then 1 and 0.
+        A pool for :meth:`Pool.posterior`. Its weights are a, then 1 and 0.
     """
     labelled = np.flatnonzero(given >= 0)
     fitting = some_of(labelled, FITTING_ROWS)
     terms_BKW = stacked(predictions, fitting)
     given_B = torch.from_numpy(given[fitting].astype(np.int64))
-    classes, witnesses = terms_BKW.shape[1:]
+    classes, predictors = terms_BKW.shape[1:]
     as_given_KK = (0.98 * torch.eye(classes) + 0.02 / classes).double()
-    start_W = torch.full((witnesses,), 1 / witnesses, dtype=torch.float64)
+    start_W = torch.full((predictors,), 1 / predictors, dtype=torch.float64)
     plain_W = _likeliest_weights(terms_BKW, given_B, as_given_KK, start_W)
     transition_KK = anchored_transition(predictions, given, plain_W)
     weights_W = _likeliest_weights(terms_BKW, given_B, transition_KK, plain_W)

@@ -1,4 +1,4 @@
-"""Weighing the witnesses: the pool's weights and the noise transition, fitted on checked rows."""
+"""Weighing the predictors: the pool's weights and the noise transition, fitted on checked rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pool:
     weights: Tensor
     transition: Tensor
 
-    def judge(
+    def posterior(
         self, log_probabilities: Sequence[NDArray[np.floating]], given: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         """The posterior q of every row, ``(N, K)``.
@@ -52,37 +52,40 @@ class Pool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class PooledPrediction:
     """A prediction that may be believed, and what it says of the noise.
 
     Attributes:
         log_probabilities: one or more ``(N, K)`` arrays, out of fold, that are weighed together.
         sample: ``(S, K, J)``, these of the labelled rows from which the noise is judged.
         given: ``(S,)``, the sample's labels.
-        spread: ``(K, K)``, :func:`labelfix.equations.posterior.spread_of_errors` of the sample.
+        error_transition: ``(K, K)``, of the sample; see ``equations/posterior.py``.
     """
 
     log_probabilities: Sequence[NDArray[np.floating]]
     sample: Tensor
     given: Tensor
-    spread: Tensor
+    error_transition: Tensor
 
     @classmethod
     def of(
         cls, log_probabilities: Sequence[NDArray[np.floating]], given: NDArray[np.int32]
-    ) -> Candidate:
+    ) -> PooledPrediction:
         """With the spread under even weights, as no checked row has a say in it.
 
-        They add up to J^(1/4): witnesses that err together would be averaged, to 1, and witnesses
+        They add up to J^(1/4): predictors that err together would be averaged, to 1, and predictors
         that err by themselves multiplied, to J; too soft a mixture blurs where wrong labels go.
         """
         rows = some_of(np.flatnonzero(given >= 0), SAMPLE_ROWS)
         sample_SKJ = stacked(log_probabilities, rows)
         given_S = torch.from_numpy(given[rows].astype(np.int64))
         even_J = torch.full((len(log_probabilities),), len(log_probabilities) ** -0.75).double()
-        spread_KK = eq.spread_of_errors(eq.pool(even_J, sample_SKJ), given_S)
+        errors_KK = eq.error_transition(eq.pool(even_J, sample_SKJ), given_S)
         return cls(
-            log_probabilities=log_probabilities, sample=sample_SKJ, given=given_S, spread=spread_KK
+            log_probabilities=log_probabilities,
+            sample=sample_SKJ,
+            given=given_S,
+            error_transition=errors_KK,
         )
 
     def fit(
@@ -102,17 +105,19 @@ class Candidate:
         alone_J = fit_pool(logs, np.full_like(given[rows], -1), *known).weights[: len(logs)]
         rate = None
         if len(self.given):
-            told = eq.rate_of_errors(eq.pool(alone_J, self.sample), self.given, self.spread)
+            told = eq.rate_of_errors(
+                eq.pool(alone_J, self.sample), self.given, self.error_transition
+            )
             mixed_VK = eq.pool(alone_J, stacked(self.log_probabilities, rows))
             hits = mixed_VK.argmax(1).numpy() == checked[rows]
             rate = max(told - _error_of_rate(hits, mixed_VK.shape[1]), 0.5 / len(self.given))
-        return fit_pool(logs, given[rows], *known, self.spread, rate)
+        return fit_pool(logs, given[rows], *known, self.error_transition, rate)
 
-    def judge(
+    def posterior(
         self, pool: Pool, given: NDArray[np.int32], rows: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """The posterior of some rows, ``(B, K)``."""
-        return pool.judge([each[rows] for each in self.log_probabilities], given[rows])
+        return pool.posterior([each[rows] for each in self.log_probabilities], given[rows])
 
 
 def _error_of_rate(hits: NDArray[np.bool_], classes: int) -> float:
@@ -136,7 +141,7 @@ def fit_pool(
     given: NDArray[np.int32],
     right: NDArray[np.int32],
     folds: NDArray[np.int8],
-    spread: Tensor | None = None,
+    error_transition: Tensor | None = None,
     rate: float | None = None,
 ) -> Pool:
     """Fit the pool's weights on checked rows by penalised maximum likelihood.
@@ -145,11 +150,11 @@ def fit_pool(
     penalty is a Gaussian around equal trust; it decides only where checked rows are few.
 
     Args:
-        log_probabilities: one ``(V, K)`` out-of-fold prediction a witness.
+        log_probabilities: one ``(V, K)`` out-of-fold prediction a predictor.
         given: ``(V,)`` given codes of the checked rows, -1 = no label.
         right: ``(V,)`` right codes.
         folds: ``(V,)`` folds.
-        spread: ``(K, K)``, where wrong labels go by all rows; None = anywhere.
+        error_transition: ``(K, K)``, where wrong labels go by all rows; None = anywhere.
         rate: of wrong labels, by all rows; None = unknown.
     """
     classes = log_probabilities[0].shape[1]
@@ -159,22 +164,24 @@ def fit_pool(
     likelihood_VK = torch.zeros(len(given_V), classes, dtype=torch.float64)
     for fold in fold_V.unique():
         own = fold_V == fold
-        transition_KK = eq.transition_matrix(right_V[~own], given_V[~own], classes, spread, rate)
+        transition_KK = eq.transition_matrix(
+            right_V[~own], given_V[~own], classes, error_transition, rate
+        )
         likelihood_VK[own] = eq.log_likelihood_of_given(transition_KK, given_V[own])
     predictions = [torch.from_numpy(logs.astype(np.float64)) for logs in log_probabilities]
     terms_VKJ = eq.pool_terms(predictions, likelihood_VK, given_V)
     return Pool(
         weights=_maximise(terms_VKJ, right_V, audited=bool((given >= 0).any())),
-        transition=eq.transition_matrix(right_V, given_V, classes, spread, rate),
+        transition=eq.transition_matrix(right_V, given_V, classes, error_transition, rate),
     )
 
 
 def _maximise(terms_VKJ: Tensor, right_V: Tensor, *, audited: bool) -> Tensor:
     """Newton's method with backtracking on the concave penalised likelihood."""
-    witnesses = terms_VKJ.shape[2] - 2  # then the transition's and the agreement's terms
+    predictors = terms_VKJ.shape[2] - 2  # then the transition's and the agreement's terms
     of_given = [0.75, 0.5] if audited else [1.0, 0.0]  # Bayes' rule where nothing else is known
-    centre_J = torch.tensor([1 / witnesses] * witnesses + of_given, dtype=torch.float64)
-    precision_J = torch.tensor([1.0] * witnesses + [2.0, 1.0], dtype=torch.float64)
+    centre_J = torch.tensor([1 / predictors] * predictors + of_given, dtype=torch.float64)
+    precision_J = torch.tensor([1.0] * predictors + [2.0, 1.0], dtype=torch.float64)
 
     def penalty(weights_J: Tensor) -> Tensor:
         return 0.5 * (precision_J * (weights_J - centre_J) ** 2).sum()

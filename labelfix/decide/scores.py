@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelfix.decide.linear_heads import Heads, Targets
+from labelfix.decide.linear_heads import LinearHeads, Targets
 from labelfix.equations import clid as clid_eq
 from labelfix.features.neighbours import TEMPERATURE, Neighbours
 from labelfix.features.standardise import BLOCK_ROWS, Design, Matrix
@@ -119,7 +119,7 @@ def score(
     else:
         codes = _codes(given, folds, soft_labels.shape[1])
         targets = _clid_targets(graph, codes, int(folds.max()) + 1, config, design.device)
-    heads = Heads.of(design, folds, soft_labels.shape[1], ridge=config.ridge)
+    heads = LinearHeads.of(design, folds, soft_labels.shape[1], ridge=config.ridge)
     own = np.asarray(log_probabilities).argmax(1)
     label_N, pseudo_N, length_N = heads.score(targets, given, own, passes=config.passes)
     scale_N = _fold_medians(length_N, folds)

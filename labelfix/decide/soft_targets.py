@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfix.decide.pooling import Candidate
+from labelfix.decide.pooling import PooledPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class FoldTargets:
 
 
 def fold_targets(
-    witnesses: Sequence[Sequence[NDArray[np.floating]]],
+    predictors: Sequence[Sequence[NDArray[np.floating]]],
     given: NDArray[np.int32],
     checked: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -39,18 +39,18 @@ def fold_targets(
     """Posteriors as training targets, each pool fitted without the fold that it serves.
 
     Args:
-        witnesses: for each fold g some ``(N, K)`` log-probabilities, from models that saw neither
+        predictors: for each fold g some ``(N, K)`` log-probabilities, from models that saw neither
             fold g nor the row's own fold.
         given, checked, folds: ``(N,)``; -1 = no label, not checked.
     """
-    rows, classes = witnesses[0][0].shape
-    soft_GNK = np.empty((len(witnesses), rows, classes), np.float32)
-    transition_GKK = np.empty((len(witnesses), classes, classes), np.float32)
-    for fold, hidden in enumerate(witnesses):
+    rows, classes = predictors[0][0].shape
+    soft_GNK = np.empty((len(predictors), rows, classes), np.float32)
+    transition_GKK = np.empty((len(predictors), classes, classes), np.float32)
+    for fold, hidden in enumerate(predictors):
         seen = np.flatnonzero((checked >= 0) & (folds != fold))
-        candidate = Candidate.of(hidden, np.where(folds == fold, -1, given))
+        candidate = PooledPrediction.of(hidden, np.where(folds == fold, -1, given))
         pool = candidate.fit(given, checked, folds, seen)
-        soft_GNK[fold] = pool.judge(hidden, given)
+        soft_GNK[fold] = pool.posterior(hidden, given)
         soft_GNK[fold, seen] = np.eye(classes)[checked[seen]]
         transition_GKK[fold] = pool.transition.numpy()
     told = np.where(checked >= 0, -1, given).astype(np.int32)

@@ -26,7 +26,7 @@ def margins(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> NDArray[
     return claimed_N.astype(np.float64)
 
 
-def least_margin(
+def change_threshold(
     soft_VK: NDArray[np.floating],
     given: NDArray[np.int32],
     right: NDArray[np.int32],

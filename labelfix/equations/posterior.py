@@ -20,31 +20,31 @@ def transition_matrix(
     right_N: Tensor,
     given_N: Tensor,
     classes: int,
-    spread_KK: Tensor | None = None,
+    errors_KK: Tensor | None = None,
     rate: float | None = None,
     *,
     prior_rows: float = 20.0,
     rate_rows: float = 10.0,
-    spread_rows: float = 50.0,
+    transition_rows: float = 50.0,
 ) -> Tensor:
     """``T[y, given]``, the probability that a row of class y was given each label; ``(K, K)``.
 
     How many labels of a class are wrong is its share among the audited rows and ``prior_rows``
     imaginary ones at the pooled rate; where they go is their count among the wrong ones and
-    ``spread_rows`` imaginary ones. So a class with few checked rows leans on the others for the
+    ``transition_rows`` imaginary ones. So a class with few checked rows leans on the others for the
     one, and on all rows for the other, of which they know more than any number of checked rows.
 
     Args:
         right_N: ``(N,)`` right classes of audited rows; there may be none.
         given_N: ``(N,)`` given classes; -1 (no label) does not count.
         classes: K >= 2.
-        spread_KK: where wrong labels go, from :func:`spread_of_errors`; None = nobody knows: all
+        errors_KK: where wrong labels go, from :func:`error_transition`; None = nobody knows: all
             others alike (symmetric noise), for the ``prior_rows`` alone (one Dirichlet prior).
         rate: expected share of wrong labels, from :func:`rate_of_errors`, worth ``rate_rows``
             rows in the pooled rate; None = a half, worth one row.
         prior_rows: strength of the pooled rate, in rows a class.
         rate_rows: strength of the rate's prior, in rows.
-        spread_rows: strength of the spread, in wrong rows a class.
+        transition_rows: strength of the error_transition, in wrong rows a class.
     """
     labelled_N = given_N >= 0
     counts_KK = torch.zeros(classes, classes, dtype=torch.float64)
@@ -52,16 +52,16 @@ def transition_matrix(
     counts_KK.index_put_((right_N[labelled_N], given_N[labelled_N]), ones_N, accumulate=True)
     rate, rate_rows = (0.5, 1.0) if rate is None else (rate, rate_rows)
     pooled = _error_rate(counts_KK, rate, rate_rows)
-    if spread_KK is None:
-        spread_KK, spread_rows = _even(classes), prior_rows * float(pooled)
+    if errors_KK is None:
+        errors_KK, transition_rows = _even(classes), prior_rows * float(pooled)
     wrong_KK = counts_KK.clone().fill_diagonal_(0)
     wrong_K1, rows_K1 = wrong_KK.sum(1, keepdim=True), counts_KK.sum(1, keepdim=True)
     rate_K1 = (wrong_K1 + prior_rows * pooled) / (rows_K1 + prior_rows)
-    imagined_KK = wrong_KK + spread_rows * spread_KK
-    return _at_rate(rate_K1, imagined_KK / (wrong_K1 + spread_rows).clamp_min(1e-30))
+    imagined_KK = wrong_KK + transition_rows * errors_KK
+    return _at_rate(rate_K1, imagined_KK / (wrong_K1 + transition_rows).clamp_min(1e-30))
 
 
-def spread_of_errors(
+def error_transition(
     p_NK: Tensor, given_N: Tensor, *, prior_rows: float = 20.0, passes: int = 50
 ) -> Tensor:
     """Which labels the wrong rows of each class were given, ``(K, K)``: rows sum to 1, diagonal 0.
@@ -93,21 +93,21 @@ def spread_of_errors(
     return wrong_KK / wrong_KK.sum(1, keepdim=True)
 
 
-def rate_of_errors(p_NK: Tensor, given_N: Tensor, spread_KK: Tensor, *, passes: int = 100) -> float:
+def rate_of_errors(p_NK: Tensor, given_N: Tensor, errors_KK: Tensor, *, passes: int = 100) -> float:
     """The share of wrong labels that makes the given ones likeliest, in [0, 1].
 
-    ``T = (1 - rate) I + rate spread`` in the likelihood of :func:`spread_of_errors`, by expectation
+    ``T = (1 - rate) I + rate spread`` in the likelihood of :func:`error_transition`, by expectation
     maximisation. It is as good as p is calibrated: on checked rows, no matter whether any of them
     had a given label. An overconfident p takes its own errors for noise.
 
     Args:
         p_NK: ``(N, K)`` calibrated probabilities of the right class, without the row's own label.
         given_N: ``(N,)`` class codes.
-        spread_KK: from :func:`spread_of_errors`.
+        errors_KK: from :func:`error_transition`.
         passes: at most.
     """
     as_given_N = p_NK.gather(1, given_N[:, None])[:, 0]
-    astray_N = (p_NK * spread_KK.T[given_N]).sum(1)
+    astray_N = (p_NK * errors_KK.T[given_N]).sum(1)
     rate = torch.tensor(0.2, dtype=p_NK.dtype)
     for _ in range(passes):
         wrong_N = rate * astray_N
@@ -130,9 +130,9 @@ def _even(classes: int) -> Tensor:
     return even_KK.fill_diagonal_(0)
 
 
-def _at_rate(rate: Tensor, spread_KK: Tensor) -> Tensor:
+def _at_rate(rate: Tensor, errors_KK: Tensor) -> Tensor:
     """T of a rate of wrong labels, one for all or ``(K, 1)``."""
-    return (1 - rate) * torch.eye(len(spread_KK), dtype=torch.float64) + rate * spread_KK
+    return (1 - rate) * torch.eye(len(errors_KK), dtype=torch.float64) + rate * errors_KK
 
 
 def log_likelihood_of_given(transition_KK: Tensor, given_N: Tensor) -> Tensor:

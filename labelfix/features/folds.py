@@ -34,7 +34,7 @@ def assign(
     if len(first) < folds:
         raise InputError(
             f"only {len(first)} rows differ from each other",
-            mend=f"give at least {folds} different rows, one for each fold",
+            hint=f"give at least {folds} different rows, one for each fold",
         )
     shuffled = np.random.default_rng(seed).permutation(len(first))
     by_stratum = shuffled[np.argsort(strata[first][shuffled], kind="stable")]

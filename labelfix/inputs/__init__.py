@@ -6,13 +6,13 @@ from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.decode import Pixels, decode
 from labelfix.inputs.duplicates import kept_rows, match_content
 from labelfix.inputs.read import read
-from labelfix.inputs.test_table import Labelled, read_labelled, read_truth, read_unlabelled
+from labelfix.inputs.test_table import TestTable, read_labelled, read_truth, read_unlabelled
 
 __all__ = [
     "Columns",
     "Dataset",
-    "Labelled",
     "Pixels",
+    "TestTable",
     "content_keys",
     "decode",
     "kept_rows",

@@ -9,10 +9,10 @@ import numpy as np
 
 from labelfix.errors import InputError
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.encoded_images import Images, check_images
+from labelfix.inputs.encoded_images import EncodedImages, check_images
 from labelfix.inputs.features import read_list_column
 from labelfix.inputs.ids import Ids, Origin, locate, match_rows
-from labelfix.inputs.labelled_table import FeatureSource, Rows, ids_of, read_rows
+from labelfix.inputs.labelled_table import FeaturePlace, LabelledRows, ids_of, read_rows
 from labelfix.inputs.labels import align, check_cover, require_labels
 from labelfix.inputs.messages import counted
 from labelfix.inputs.tables import Table, open_table
@@ -31,7 +31,7 @@ class Clean:
         notices: one line each.
     """
 
-    rows: Rows
+    rows: LabelledRows
     ids: Ids
     checked: np.ndarray
     left: np.ndarray
@@ -51,13 +51,15 @@ def open_clean(path: str | os.PathLike[str], data: Table) -> Table:
     if same or (table.digest is not None and table.digest == data.digest):
         raise InputError(
             "the clean set is the dataset itself",
-            mend="give rows whose labels a person checked: noisy labels cannot check themselves",
+            hint="give rows whose labels a person checked: noisy labels cannot check themselves",
             file=table.path,
         )
     return table
 
 
-def match_clean(table: Table, data: Rows, data_ids: Ids, class_names: tuple[str, ...]) -> Clean:
+def match_clean(
+    table: Table, data: LabelledRows, data_ids: Ids, class_names: tuple[str, ...]
+) -> Clean:
     """Reads CLEAN's labels and finds its rows in DATA, by id and by image file.
 
     Raises:
@@ -89,7 +91,7 @@ def match_clean(table: Table, data: Rows, data_ids: Ids, class_names: tuple[str,
     )
 
 
-def load_left_features(clean: Clean, source: FeatureSource, data: Rows) -> np.ndarray:
+def load_left_features(clean: Clean, source: FeaturePlace, data: LabelledRows) -> np.ndarray:
     """Reads the features of CLEAN's rows that are not rows of DATA, (M, D), from its list column.
 
     Raises:
@@ -101,7 +103,7 @@ def load_left_features(clean: Clean, source: FeatureSource, data: Rows) -> np.nd
     raise _without_evidence(clean, data, f"{where} holds no features for it")
 
 
-def require_keys(clean: Clean, data: Rows, data_ids: Ids) -> None:
+def require_keys(clean: Clean, data: LabelledRows, data_ids: Ids) -> None:
     """Checks that CLEAN's other rows have ids of their own to find features by."""
     if clean.ids.origin is Origin.NUMBER:
         raise _without_evidence(clean, data, "it has no id to find features by")
@@ -109,18 +111,18 @@ def require_keys(clean: Clean, data: Rows, data_ids: Ids) -> None:
     if len(twin):
         raise InputError(
             f"'{clean.left_ids[twin[0]]}' names a row of {data.table.path} too, of another image",
-            mend="give both tables an id column that tells them apart",
+            hint="give both tables an id column that tells them apart",
             file=clean.rows.table.path,
             row=int(clean.left[twin[0]]) + 1,
         )
 
 
-def check_left_images(clean: Clean, data: Rows) -> np.ndarray:
+def check_left_images(clean: Clean, data: LabelledRows) -> np.ndarray:
     """Checks the images of CLEAN's rows that are not rows of DATA; returns their files' sizes."""
     column = clean.rows.columns.image
     if column is None:
         raise _without_evidence(clean, data, "it has no image")
-    return check_images(Images(table=clean.rows.table, column=column, rows=clean.left))
+    return check_images(EncodedImages(table=clean.rows.table, column=column, rows=clean.left))
 
 
 def _refuse_conflict(
@@ -131,20 +133,20 @@ def _refuse_conflict(
     if len(wrong):
         raise InputError(
             f"'{ids.values[wrong[0]]}' has another label here than in a later row",
-            mend="keep one row for each checked sample",
+            hint="keep one row for each checked sample",
             file=table.path,
             row=int(wrong[0]) + 1,
         )
 
 
-def _without_evidence(clean: Clean, data: Rows, lack: str) -> InputError:
+def _without_evidence(clean: Clean, data: LabelledRows, lack: str) -> InputError:
     """The error for a CLEAN row that is in DATA under no id and has nothing of its own."""
     table, name = clean.rows.table, clean.left_ids[0]
     if clean.ids.origin is Origin.NUMBER:
         problem = f"the table has no id column to match it with {data.table.path}, and {lack}"
-        mend = "add the ids of the checked rows as a column named 'id'"
+        hint = "add the ids of the checked rows as a column named 'id'"
     else:
         more = f" (as {counted(len(clean.left) - 1, 'more row')})" if len(clean.left) > 1 else ""
         problem = f"id '{name}' is not in {data.table.path}{more}, and {lack}"
-        mend = "mend the ids, remove the rows, or give features (Parquet keyed by id) or images"
-    return InputError(problem, mend=mend, file=table.path, row=int(clean.left[0]) + 1)
+        hint = "mend the ids, remove the rows, or give features (Parquet keyed by id) or images"
+    return InputError(problem, hint=hint, file=table.path, row=int(clean.left[0]) + 1)

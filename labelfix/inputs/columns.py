@@ -87,7 +87,7 @@ def _require(table: Table, wanted: Columns) -> None:
         if name is not None and table.is_folder:
             raise InputError(
                 f"is a folder of classes, so {option} says nothing",
-                mend=f"leave {option} out, or give a table",
+                hint=f"leave {option} out, or give a table",
                 file=table.path,
             )
         if name is not None:
@@ -123,7 +123,7 @@ def _single_remaining(table: Table, chosen: Columns) -> str:
     what = "several columns could be" if free else "no column can be"
     raise InputError(
         f"{what} the label",
-        mend=f"choose it with --label-column among {quoted(table.names, 30)}",
+        hint=f"choose it with --label-column among {quoted(table.names, 30)}",
         file=table.path,
     )
 

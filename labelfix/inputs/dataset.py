@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.encoded_images import Images
+from labelfix.inputs.encoded_images import EncodedImages
 from labelfix.inputs.passthrough import other_schema, stream_other_columns
 from labelfix.inputs.tables import Table
 
@@ -76,18 +76,18 @@ class Dataset:
         return self.columns.image
 
     @property
-    def image_parts(self) -> tuple[Images, ...]:
+    def image_parts(self) -> tuple[EncodedImages, ...]:
         """The N images of DATA, then the M of CLEAN; beside features only DATA's, if there are any.
 
         Empty where there are no images.
         """
         if self.columns.image is None:
             return ()
-        ours = Images(table=self.table, column=self.columns.image)
+        ours = EncodedImages(table=self.table, column=self.columns.image)
         theirs = self.clean_columns.image
         if self.clean_table is None or theirs is None or self.features is not None:
             return (ours,)
-        return ours, Images(table=self.clean_table, column=theirs, rows=self.clean_rows)
+        return ours, EncodedImages(table=self.clean_table, column=theirs, rows=self.clean_rows)
 
     def encoded_images(self) -> Iterator[bytes | Path]:
         """Yields the images of `image_parts`, encoded: bytes, or the path of a file."""

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from labelfix.errors import InputError
-from labelfix.inputs.encoded_images import Images
+from labelfix.inputs.encoded_images import EncodedImages
 from labelfix.inputs.messages import counted
 
 LARGEST_SIDE = 224
@@ -28,8 +28,8 @@ class Imaged(Protocol):
     """What can be decoded: a Dataset, or a labelled test table."""
 
     @property
-    def image_parts(self) -> Sequence[Images]:
-        """Images, part after part, in row order."""
+    def image_parts(self) -> Sequence[EncodedImages]:
+        """EncodedImages, part after part, in row order."""
         ...
 
 
@@ -150,7 +150,7 @@ def _size(item: tuple[int, bytes | Path]) -> tuple[int, int]:
 
 def _run(
     work: Callable[[tuple[int, bytes | Path]], _Result],
-    parts: Sequence[Images],
+    parts: Sequence[EncodedImages],
     tell: Callable[[int], None],
 ) -> list[_Result]:
     """Does the work on every image, a window at a time, and gathers all failures into one error."""
@@ -177,7 +177,7 @@ def _run(
     return results
 
 
-def _chain(parts: Sequence[Images]) -> Iterator[bytes | Path]:
+def _chain(parts: Sequence[EncodedImages]) -> Iterator[bytes | Path]:
     for part in parts:
         yield from part
 
@@ -188,7 +188,7 @@ def _windows(items: Iterable[_Result], size: int) -> Iterator[list[_Result]]:
         yield window
 
 
-def _broken(parts: Sequence[Images], failures: list[tuple[int, Exception]]) -> InputError:
+def _broken(parts: Sequence[EncodedImages], failures: list[tuple[int, Exception]]) -> InputError:
     place, error = min(failures, key=lambda failure: failure[0])
     for part in parts:
         if place < len(part):
@@ -200,7 +200,7 @@ def _broken(parts: Sequence[Images], failures: list[tuple[int, Exception]]) -> I
     reason = "of no known image format" if unknown else str(error) or type(error).__name__
     return InputError(
         f"{name} cannot be decoded: {reason}{number}",
-        mend="replace the file or remove its row",
+        hint="replace the file or remove its row",
         file=part.table.path,
         row=part.row(place),
         column=part.column,

@@ -92,7 +92,7 @@ def _refuse_conflict(
     )
     raise InputError(
         f"{name} has the label '{label}' and {name2} has '{label2}', but their content is the same",
-        mend="check the sample again and keep one of the two",
+        hint="check the sample again and keep one of the two",
         file=dataset.clean_table.path,
     )
 

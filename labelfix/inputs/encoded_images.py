@@ -20,7 +20,7 @@ from labelfix.inputs.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class EncodedImages:
     """The images of some rows of a table; iterating yields bytes or a Path, one a row.
 
     Args:
@@ -70,7 +70,7 @@ def _chosen(values: pa.Array, start: int, rows: np.ndarray | None) -> pa.Array:
     return values.take(pa.array(rows[low:high] - start))
 
 
-def check_images(images: Images) -> np.ndarray:
+def check_images(images: EncodedImages) -> np.ndarray:
     """Checks that every image is there, without opening it; returns file sizes.
 
     Returns:
@@ -83,7 +83,7 @@ def check_images(images: Images) -> np.ndarray:
     if not (is_text(kind) or is_encoded(kind)):
         raise InputError(
             f"holds {kind}, not images",
-            mend="--image-column takes a column of paths, bytes or {bytes, path}",
+            hint="--image-column takes a column of paths, bytes or {bytes, path}",
             file=images.table.path,
             column=images.column,
         )
@@ -106,25 +106,25 @@ def _size(root: str, path: str | None) -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
-def _explain(images: Images, index: int, number: int) -> InputError:
+def _explain(images: EncodedImages, index: int, number: int) -> InputError:
     path = images.paths[index] if images.paths else None
     where = Path(images.table.root, path or "")
-    mend = f"paths are relative to {images.table.root}"
+    hint = f"paths are relative to {images.table.root}"
     if path is None:
-        problem, mend = "has no image", "give an image in every row, or pass --features"
+        problem, hint = "has no image", "give an image in every row, or pass --features"
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
-        problem, mend = f"'{path}' is an address", "download the images and write their paths"
+        problem, hint = f"'{path}' is an address", "download the images and write their paths"
     elif where.is_dir():
-        problem, mend = f"'{path}' is a folder, not an image", "write the path of one image"
+        problem, hint = f"'{path}' is a folder, not an image", "write the path of one image"
     elif where.is_file():
-        problem, mend = f"image '{path}' is empty", "copy it again, or remove the row"
+        problem, hint = f"image '{path}' is empty", "copy it again, or remove the row"
     else:
         problem = f"image '{path}' does not exist"
-        mend += ", and written with forward slashes" if "\\" in path else ""
+        hint += ", and written with forward slashes" if "\\" in path else ""
     several = f", nor are {counted(number - 1, 'more image')} usable" if number > 1 else ""
     return InputError(
         problem + several,
-        mend=mend,
+        hint=hint,
         file=images.table.path,
         row=images.row(index),
         column=images.column,

@@ -32,17 +32,17 @@ def read_array(path: Path, table: Table) -> np.ndarray:
     except (ValueError, OSError, EOFError) as error:
         objects = "Python objects in dtype" in str(error)
         problem = "holds Python objects" if objects else "cannot be read as .npy"
-        mend = "save it with numpy.save(path, array.astype('float32'))"
-        raise InputError(problem, mend=mend, file=path) from error
+        hint = "save it with numpy.save(path, array.astype('float32'))"
+        raise InputError(problem, hint=hint, file=path) from error
     if array.dtype.kind not in "fiub":
-        raise InputError(f"holds {array.dtype}, not numbers", mend=_SHAPE, file=path)
+        raise InputError(f"holds {array.dtype}, not numbers", hint=_SHAPE, file=path)
     if array.ndim != 2 or array.shape[1] == 0:
-        mend = f"{_SHAPE}; reshape it to ({len(array)}, -1)" if array.size > 1 else _SHAPE
-        raise InputError(f"has the shape {array.shape}", mend=mend, file=path)
+        hint = f"{_SHAPE}; reshape it to ({len(array)}, -1)" if array.size > 1 else _SHAPE
+        raise InputError(f"has the shape {array.shape}", hint=hint, file=path)
     if len(array) != table.rows:
         raise InputError(
             f"holds {counted(len(array), 'row')}, but {table.path} holds {table.rows:,}",
-            mend="row i of the features must belong to row i of the table",
+            hint="row i of the features must belong to row i of the table",
             file=path,
         )
     return array if _is_kept(array.dtype) else _to_float32(array)
@@ -58,7 +58,7 @@ def read_list_column(table: Table, column: str, rows: np.ndarray | None = None) 
     if not is_list(kind) or not is_number(kind.value_type):
         raise InputError(
             f"holds {kind}, not lists of numbers",
-            mend="--features takes an .npy file, a Parquet file keyed by id, or a list column",
+            hint="--features takes an .npy file, a Parquet file keyed by id, or a list column",
             file=table.path,
             column=column,
         )
@@ -100,7 +100,7 @@ def read_keyed(path: Path, ids: np.ndarray, id_column: str | None) -> np.ndarray
     if len(absent):
         raise InputError(
             f"has no features for id '{ids[absent[0]]}' ({counted(len(absent), 'such id')})",
-            mend=f"add the missing rows (its ids look like '{theirs[0]}')",
+            hint=f"add the missing rows (its ids look like '{theirs[0]}')",
             file=path,
         )
     return _gather(table, key, position, len(ids))
@@ -112,7 +112,7 @@ def not_finite(file: Path, column: str | None, ids: np.ndarray) -> Callable[[int
     def error(row: int) -> InputError:
         return InputError(
             f"features of id '{ids[row]}' (row {row + 1}) hold NaN or infinity",
-            mend="mend or remove this row in the table and the features",
+            hint="hint or remove this row in the table and the features",
             file=file,
             column=column,
         )
@@ -127,7 +127,7 @@ def _key_column(table: Table, id_column: str | None) -> str:
     if key is None:
         raise InputError(
             f"has no id column among {quoted(table.names)}",
-            mend="add the ids as a column named 'id'",
+            hint="add the ids as a column named 'id'",
             file=table.path,
         )
     return key
@@ -140,8 +140,8 @@ def _gather(table: Table, key: str, position: np.ndarray, rows: int) -> np.ndarr
     names = lists or [field.name for field in others if is_number(field.type)]
     if len(lists) > 1 or not names:
         problem = f"has the list columns {quoted(lists)}" if lists else "has no columns of numbers"
-        mend = "keep the id, and one list column or columns of numbers"
-        raise InputError(problem, mend=mend, file=table.path)
+        hint = "keep the id, and one list column or columns of numbers"
+        raise InputError(problem, hint=hint, file=table.path)
     features: np.ndarray | None = None
     start = 0
     for batch in table.batches(names):
@@ -172,7 +172,7 @@ def _matrix(
             "has no features"
             if length < 1
             else f"holds {length} features, but row 1 holds {width}",
-            mend="every row needs the same number of features, at least one",
+            hint="every row needs the same number of features, at least one",
             file=table.path,
             row=start + int(odd[0]) + 1,
             column=column,

@@ -74,21 +74,21 @@ def as_ids(values: pa.ChunkedArray, *, table: Table, column: str) -> np.ndarray:
         if len(broken):
             raise InputError(
                 f"{numbers[int(broken[0])].as_py()} is no id",
-                mend=_MEND,
+                hint=_MEND,
                 file=table.path,
                 row=int(broken[0]) + 1,
                 column=column,
             )
     if not (is_text(values.type) or pa.types.is_integer(values.type)):
         raise InputError(
-            f"holds {values.type}, not ids", mend=_MEND, file=table.path, column=column
+            f"holds {values.type}, not ids", hint=_MEND, file=table.path, column=column
         )
     text = values.cast(pa.string())
     holes = np.flatnonzero(pc.equal(pc.fill_null(text, ""), "").to_numpy())
     if len(holes):
         raise InputError(
             "has no id",
-            mend="give every row an id, or choose another column with --id-column",
+            hint="give every row an id, or choose another column with --id-column",
             file=table.path,
             row=int(holes[0]) + 1,
             column=column,
@@ -105,7 +105,7 @@ def refuse_duplicates(values: np.ndarray, *, table: Table, column: str) -> None:
     first = int(np.flatnonzero(values == value)[0]) + 1
     raise InputError(
         f"id '{value}' stands in row {first} too ({counted(len(later), 'repeated row')} in all)",
-        mend="remove the repeated rows, or choose a unique column with --id-column",
+        hint="remove the repeated rows, or choose a unique column with --id-column",
         file=table.path,
         row=int(later[0]) + 1,
         column=column,

@@ -34,7 +34,7 @@ def read_folder(root: Path) -> tuple[pa.Table, tuple[str, ...]]:
     if {name.lower() for name in classes} <= _SPLITS:
         raise InputError(
             f"holds the splits {quoted(classes)}, not classes",
-            mend=f"give one split, such as {root / classes[0]}",
+            hint=f"give one split, such as {root / classes[0]}",
             file=root,
         )
     labels = [path.split("/", 1)[0] if "/" in path else None for path in images]
@@ -73,10 +73,10 @@ def _left_out(root: Path, others: list[str]) -> tuple[str, ...]:
 def _no_classes(root: Path, images: list[str], others: list[str]) -> InputError:
     tables = [path for path in others if path.lower().endswith(_TABLES) and "/" not in path]
     if tables:
-        mend = f"give the table itself, such as {root / tables[0]}"
+        hint = f"give the table itself, such as {root / tables[0]}"
     elif images:
-        mend = "put each image into a folder named after its class, or give a table of labels"
+        hint = "put each image into a folder named after its class, or give a table of labels"
     else:
-        mend = "give a folder that holds one folder of images a class, or a table"
+        hint = "give a folder that holds one folder of images a class, or a table"
     found = "no folders of images" if images else "no images"
-    return InputError(f"is a folder with {found} in it", mend=mend, file=root)
+    return InputError(f"is a folder with {found} in it", hint=hint, file=root)

@@ -10,16 +10,16 @@ import numpy as np
 from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import is_list
 from labelfix.inputs.columns import Columns, choose_columns
-from labelfix.inputs.encoded_images import Images, check_images
+from labelfix.inputs.encoded_images import EncodedImages, check_images
 from labelfix.inputs.features import read_array, read_keyed, read_list_column
 from labelfix.inputs.ids import Ids, read_ids
-from labelfix.inputs.labels import Labels, encode
+from labelfix.inputs.labels import LabelColumn, encode
 from labelfix.inputs.messages import nearest, quoted
 from labelfix.inputs.tables import TABLE_SUFFIXES, Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class LabelledRows:
     """One labelled table, opened; images and features still lie on disk.
 
     Args:
@@ -31,7 +31,7 @@ class Rows:
 
     table: Table
     columns: Columns
-    labels: Labels
+    labels: LabelColumn
     notices: tuple[str, ...]
 
     @property
@@ -41,7 +41,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureSource:
+class FeaturePlace:
     """Where features come from: exactly one of a list column of the table, or a file."""
 
     column: str | None = None
@@ -57,7 +57,7 @@ class FeatureSource:
         """Whether rows are matched by position, not by id."""
         return self.file is not None and self.file.suffix.lower() == ".npy"
 
-    def load(self, rows: Rows, ids: np.ndarray) -> np.ndarray:
+    def load(self, rows: LabelledRows, ids: np.ndarray) -> np.ndarray:
         """Reads (n, D) float16 or float32 features, n = len(ids), of the table's rows.
 
         Args:
@@ -72,14 +72,16 @@ class FeatureSource:
         return read_keyed(self.file, ids, rows.columns.id)
 
 
-def read_rows(table: Table, wanted: Columns) -> Rows:
+def read_rows(table: Table, wanted: Columns) -> LabelledRows:
     """Chooses the columns of a table and reads its labels."""
     columns, notices = choose_columns(table, wanted)
     labels = encode(table, str(columns.label))
-    return Rows(table=table, columns=columns, labels=labels, notices=(*table.notices, *notices))
+    return LabelledRows(
+        table=table, columns=columns, labels=labels, notices=(*table.notices, *notices)
+    )
 
 
-def find_features(features: str | Path | None, table: Table) -> FeatureSource | None:
+def find_features(features: str | Path | None, table: Table) -> FeaturePlace | None:
     """Tells a list column from a file; None where no features were named.
 
     Raises:
@@ -88,27 +90,29 @@ def find_features(features: str | Path | None, table: Table) -> FeatureSource | 
     if features is None:
         return None
     if str(features) in table.names:
-        return FeatureSource(column=str(features))
+        return FeaturePlace(column=str(features))
     path = Path(features)
     if not path.is_file():
         lists = [field.name for field in table.schema if is_list(field.type)]
         listed = f" (list columns of {table.title}: {quoted(lists)})" if lists else ""
         raise InputError(
             "is neither a file nor a column of the table",
-            mend=f"{nearest(str(features), table.names)}--features takes an .npy file, a Parquet "
+            hint=f"{nearest(str(features), table.names)}--features takes an .npy file, a Parquet "
             f"file keyed by id, or a list column{listed}",
             file=features,
         )
     if path.suffix.lower() not in {".npy", *TABLE_SUFFIXES}:
         raise InputError(
             "is not a format for features",
-            mend="save them as N x D with numpy.save, or as Parquet keyed by id",
+            hint="save them as N x D with numpy.save, or as Parquet keyed by id",
             file=path,
         )
-    return FeatureSource(file=path)
+    return FeaturePlace(file=path)
 
 
-def require_images(rows: Rows, *, chosen: bool, optional: bool) -> tuple[Rows, np.ndarray]:
+def require_images(
+    rows: LabelledRows, *, chosen: bool, optional: bool
+) -> tuple[LabelledRows, np.ndarray]:
     """Checks that the images are there; returns the rows and the files' sizes.
 
     Args:
@@ -126,7 +130,7 @@ def require_images(rows: Rows, *, chosen: bool, optional: bool) -> tuple[Rows, n
             return rows, np.empty(0, dtype=np.int64)
         raise _no_evidence(table)
     try:
-        return rows, check_images(Images(table=table, column=column))
+        return rows, check_images(EncodedImages(table=table, column=column))
     except InputError:
         if chosen or not optional:
             raise
@@ -135,7 +139,7 @@ def require_images(rows: Rows, *, chosen: bool, optional: bool) -> tuple[Rows, n
     return replace(dropped, notices=(*rows.notices, notice)), np.empty(0, dtype=np.int64)
 
 
-def ids_of(rows: Rows) -> tuple[Ids, tuple[str, ...]]:
+def ids_of(rows: LabelledRows) -> tuple[Ids, tuple[str, ...]]:
     """Reads the ids and says where they come from, unless an id column says it already."""
     ids = read_ids(rows.table, rows.columns)
     if rows.columns.id is not None:
@@ -147,9 +151,9 @@ def ids_of(rows: Rows) -> tuple[Ids, tuple[str, ...]]:
 
 def _no_evidence(table: Table) -> InputError:
     lists = [field.name for field in table.schema if is_list(field.type)]
-    mend = f"--features {lists[0]}" if lists else "--features FILE (.npy, or Parquet keyed by id)"
+    hint = f"--features {lists[0]}" if lists else "--features FILE (.npy, or Parquet keyed by id)"
     return InputError(
         "has no image column and no features were given",
-        mend=f"pass {mend}, or --image-column among {quoted(table.names, 30)}",
+        hint=f"pass {hint}, or --image-column among {quoted(table.names, 30)}",
         file=table.path,
     )

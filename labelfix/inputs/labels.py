@@ -1,4 +1,4 @@
-"""Labels as text of any type, and as class codes."""
+"""LabelColumn as text of any type, and as class codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLASS_LIKE_HOLES = {"na", "n/a", "null", "none", "unknown", "-1", "?", "-"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labels:
+class LabelColumn:
     """The labels of one table.
 
     Args:
@@ -34,7 +34,7 @@ class Labels:
     names: tuple[str, ...]
 
 
-def encode(table: Table, column: str) -> Labels:
+def encode(table: Table, column: str) -> LabelColumn:
     """Reads a label column of text, integers, booleans or integral decimals.
 
     Null, NaN, and empty or blank text mean no label. Hugging Face's ClassLabel names replace its
@@ -54,7 +54,7 @@ def encode(table: Table, column: str) -> Labels:
     # One more entry at the end, so that index -1 (null) maps to -1 as well.
     lookup = np.array([*(position.get(name, -1) for name in found), -1], dtype=np.int32)
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return Labels(codes=lookup[codes], names=tuple(kept))
+    return LabelColumn(codes=lookup[codes], names=tuple(kept))
 
 
 def sort_classes(names: Sequence[str]) -> tuple[str, ...]:
@@ -64,7 +64,9 @@ def sort_classes(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def align(labels: Labels, class_names: Sequence[str], *, table: Table, column: str) -> np.ndarray:
+def align(
+    labels: LabelColumn, class_names: Sequence[str], *, table: Table, column: str
+) -> np.ndarray:
     """Recodes labels to positions in `class_names`, (N,) int32; -1 = no label.
 
     Booleans are the same in any case: pandas writes True, polars true, a spreadsheet TRUE.
@@ -83,7 +85,7 @@ def align(labels: Labels, class_names: Sequence[str], *, table: Table, column: s
         label = labels.names[labels.codes[unknown[0]]]
         raise InputError(
             f"label '{label}' is not a class of the dataset",
-            mend=f"{nearest(label, class_names)}known labels: {quoted(class_names, 20)}",
+            hint=f"{nearest(label, class_names)}known labels: {quoted(class_names, 20)}",
             file=table.path,
             row=int(unknown[0]) + 1,
             column=column,
@@ -91,20 +93,20 @@ def align(labels: Labels, class_names: Sequence[str], *, table: Table, column: s
     return codes
 
 
-def require_labels(labels: Labels, *, table: Table, column: str) -> None:
+def require_labels(labels: LabelColumn, *, table: Table, column: str) -> None:
     """Raises InputError at the first row without a label."""
     holes = np.flatnonzero(labels.codes == -1)
     if len(holes):
         raise InputError(
             f"has no label ({counted(len(holes), 'such row')})",
-            mend="only the dataset itself may hold rows without a label: fill or remove them",
+            hint="only the dataset itself may hold rows without a label: fill or remove them",
             file=table.path,
             row=int(holes[0]) + 1,
             column=column,
         )
 
 
-def check_classes(labels: Labels, *, table: Table, column: str) -> tuple[str, ...]:
+def check_classes(labels: LabelColumn, *, table: Table, column: str) -> tuple[str, ...]:
     """Checks that DATA's labels can be learnt from; returns notices.
 
     Raises:
@@ -112,21 +114,21 @@ def check_classes(labels: Labels, *, table: Table, column: str) -> tuple[str, ..
     """
     labelled = int((labels.codes >= 0).sum())
     classes = len(labels.names)
-    problem = mend = ""
+    problem = hint = ""
     if labelled == 0:
-        problem, mend = "no row has a label", "choose the column of labels with --label-column"
+        problem, hint = "no row has a label", "choose the column of labels with --label-column"
     elif classes > MOST_CLASSES or classes > max(labelled / 2, 2):
         problem = f"{counted(classes, 'class')} in {counted(labelled, 'labelled row')}"
         problem += " looks like an id column or free text"
-        mend = "choose the column of labels with --label-column"
+        hint = "choose the column of labels with --label-column"
     elif classes == 1:
         problem = f"every label is '{labels.names[0]}'"
-        mend = "give a dataset with at least two classes"
+        hint = "give a dataset with at least two classes"
     elif labelled < FOLDS:
         problem = f"only {counted(labelled, 'row')} with a label"
-        mend = f"cross-validation needs at least {FOLDS}, and many more to learn anything"
+        hint = f"cross-validation needs at least {FOLDS}, and many more to learn anything"
     if problem:
-        raise InputError(problem, mend=mend, file=table.path, column=column)
+        raise InputError(problem, hint=hint, file=table.path, column=column)
     return (*_rare(labels, table), *_doubtful(labels.names, table))
 
 
@@ -137,12 +139,12 @@ def check_cover(codes: np.ndarray, class_names: Sequence[str], *, table: Table) 
     if absent:
         raise InputError(
             f"no checked row of {'class' if len(absent) == 1 else 'classes'} {quoted(absent)}",
-            mend="check a few rows of every class, or leave the clean set out",
+            hint="check a few rows of every class, or leave the clean set out",
             file=table.path,
         )
 
 
-def _rare(labels: Labels, table: Table) -> tuple[str, ...]:
+def _rare(labels: LabelColumn, table: Table) -> tuple[str, ...]:
     counts = np.bincount(labels.codes[labels.codes >= 0], minlength=len(labels.names))
     rare = [labels.names[code] for code in np.flatnonzero(counts < FOLDS)]
     if not rare:
@@ -179,7 +181,7 @@ def _as_text(table: Table, column: str) -> pa.ChunkedArray:
         return values.cast(pa.string())
     raise InputError(
         f"holds {kind}, not labels",
-        mend="labels are text, integers or booleans: choose their column with --label-column",
+        hint="labels are text, integers or booleans: choose their column with --label-column",
         file=table.path,
         column=column,
     )
@@ -190,7 +192,7 @@ def _integral(values: pa.ChunkedArray, table: Table, column: str) -> pa.ChunkedA
     if len(broken):
         raise InputError(
             f"{values[int(broken[0])].as_py()} looks like a regression target, not a class",
-            mend="labels are text or whole numbers: choose their column with --label-column",
+            hint="labels are text or whole numbers: choose their column with --label-column",
             file=table.path,
             row=int(broken[0]) + 1,
             column=column,

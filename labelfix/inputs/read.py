@@ -23,8 +23,8 @@ from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.features import not_finite
 from labelfix.inputs.ids import Ids
 from labelfix.inputs.labelled_table import (
-    FeatureSource,
-    Rows,
+    FeaturePlace,
+    LabelledRows,
     find_features,
     ids_of,
     read_rows,
@@ -111,7 +111,11 @@ class _Evidence:
 
 
 def _gather_evidence(
-    rows: Rows, ids: Ids, clean: Clean | None, source: FeatureSource | None, sizes: np.ndarray
+    rows: LabelledRows,
+    ids: Ids,
+    clean: Clean | None,
+    source: FeaturePlace | None,
+    sizes: np.ndarray,
 ) -> _Evidence:
     left = clean is not None and len(clean.left) > 0
     if source is None:
@@ -124,7 +128,7 @@ def _gather_evidence(
     if len(ours) > 1 and (keys == keys[0]).all():
         raise InputError(
             "every row has the same features",
-            mend="give features that tell the rows apart",
+            hint="give features that tell the rows apart",
             file=file,
             column=where,
         )
@@ -136,7 +140,7 @@ def _gather_evidence(
 
 
 def _load_features(
-    rows: Rows, ids: Ids, clean: Clean | None, source: FeatureSource
+    rows: LabelledRows, ids: Ids, clean: Clean | None, source: FeaturePlace
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the features of DATA, (N, D), and of CLEAN's other rows, (M, D)."""
     if clean is None:
@@ -151,14 +155,14 @@ def _load_features(
     if theirs.shape[1] != features.shape[1]:
         raise InputError(
             f"features are {theirs.shape[1]} wide, those of {rows.table.path} {features.shape[1]}",
-            mend="make the features of both with the same model",
+            hint="make the features of both with the same model",
             file=clean.rows.table.path,
             column=source.column,
         )
     return features, theirs
 
 
-def _unlabelled(rows: Rows, given: np.ndarray) -> tuple[str, ...]:
+def _unlabelled(rows: LabelledRows, given: np.ndarray) -> tuple[str, ...]:
     holes = int((given == -1).sum())
     if not holes:
         return ()
@@ -166,7 +170,7 @@ def _unlabelled(rows: Rows, given: np.ndarray) -> tuple[str, ...]:
 
 
 def _fingerprint(
-    rows: Rows,
+    rows: LabelledRows,
     ids: Ids,
     class_names: tuple[str, ...],
     given: np.ndarray,

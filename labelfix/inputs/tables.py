@@ -76,7 +76,7 @@ class Table:
             return name
         raise InputError(
             "there is no such column",
-            mend=f"{nearest(name, self.names)}{option} takes one of {quoted(self.names, 30)}",
+            hint=f"{nearest(name, self.names)}{option} takes one of {quoted(self.names, 30)}",
             file=self.path,
             column=name,
         )
@@ -124,22 +124,22 @@ def open_table(path: str | Path) -> Table:
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise InputError(
-            "is an address, not a file", mend="download it first and give the local path", file=path
+            "is an address, not a file", hint="download it first and give the local path", file=path
         )
     path = Path(path)
     if not path.exists():
-        raise InputError("does not exist", mend=_mend_missing(path), file=path)
+        raise InputError("does not exist", hint=_hint_missing(path), file=path)
     table = _open_folder(path) if path.is_dir() else _open_file(path)
     repeated = {name for name in table.names if table.names.count(name) > 1}
     if repeated:
         raise InputError(
             "stands twice in the header",
-            mend="rename one of the two columns",
+            hint="rename one of the two columns",
             file=path,
             column=min(repeated),
         )
     if table.rows == 0:
-        raise InputError("holds no rows", mend="give a table with labelled rows", file=path)
+        raise InputError("holds no rows", hint="give a table with labelled rows", file=path)
     return table
 
 
@@ -151,7 +151,7 @@ def _open_folder(path: Path) -> Table:
 def _open_file(path: Path) -> Table:
     suffix = path.suffix.lower()
     if path.stat().st_size == 0:
-        raise InputError("is an empty file", mend="give a table with labelled rows", file=path)
+        raise InputError("is an empty file", hint="give a table with labelled rows", file=path)
     if suffix in _DELIMITED:
         memory, notices = read_delimited(path, _DELIMITED[suffix])
         return _in_memory(path, path.parent, memory, notices)
@@ -159,7 +159,7 @@ def _open_file(path: Path) -> Table:
         return _in_memory(path, path.parent, read_json_lines(path), ())
     if suffix in _PARQUET:
         return _open_parquet(path)
-    raise InputError("is of no known format", mend=f"give {_FORMATS}", file=path)
+    raise InputError("is of no known format", hint=f"give {_FORMATS}", file=path)
 
 
 def _in_memory(path: Path, root: Path, memory: pa.Table, notices: tuple[str, ...]) -> Table:
@@ -186,12 +186,12 @@ def _damaged(path: Path, error: Exception) -> InputError:
     reason = str(error).splitlines()[0].rstrip(".")
     return InputError(
         f"cannot be read as Parquet ({reason})",
-        mend="write the file again, or give it the suffix of its real format",
+        hint="write the file again, or give it the suffix of its real format",
         file=path,
     )
 
 
-def _mend_missing(path: Path) -> str:
+def _hint_missing(path: Path) -> str:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     return f"{nearest(path.name, siblings)}check the path (working folder: {Path.cwd()})"
 

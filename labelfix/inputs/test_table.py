@@ -11,17 +11,23 @@ import numpy as np
 from labelfix.errors import InputError
 from labelfix.inputs.columns import Columns, choose_columns
 from labelfix.inputs.content_hash import content_keys
-from labelfix.inputs.encoded_images import Images
+from labelfix.inputs.encoded_images import EncodedImages
 from labelfix.inputs.features import not_finite
 from labelfix.inputs.ids import Origin, locate, read_ids
-from labelfix.inputs.labelled_table import Rows, find_features, ids_of, read_rows, require_images
-from labelfix.inputs.labels import Labels, align, require_labels
+from labelfix.inputs.labelled_table import (
+    LabelledRows,
+    find_features,
+    ids_of,
+    read_rows,
+    require_images,
+)
+from labelfix.inputs.labels import LabelColumn, align, require_labels
 from labelfix.inputs.messages import counted
 from labelfix.inputs.tables import Table, open_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class TestTable:
     """A table whose every row has a label of known classes.
 
     Args:
@@ -44,11 +50,11 @@ class Labelled:
         return len(self.ids)
 
     @property
-    def image_parts(self) -> tuple[Images, ...]:
+    def image_parts(self) -> tuple[EncodedImages, ...]:
         """The T images; empty where there are none."""
         if self.columns.image is None:
             return ()
-        return (Images(table=self.table, column=self.columns.image),)
+        return (EncodedImages(table=self.table, column=self.columns.image),)
 
     def encoded_images(self) -> Iterator[bytes | Path]:
         """Yields T encoded images: bytes, or the path of a file; nothing where there are none."""
@@ -65,7 +71,7 @@ def read_labelled(
     id_column: str | None = None,
     features: str | Path | None = None,
     root: Path | None = None,
-) -> Labelled:
+) -> TestTable:
     """Reads a test table in any of DATA's formats.
 
     Args:
@@ -96,7 +102,7 @@ def read_labelled(
         loaded = source.load(rows, ids.values)
         blame = not_finite(source.file or table.path, source.column, ids.values)
         content_keys(loaded, blame=blame)
-    return Labelled(
+    return TestTable(
         table=table,
         columns=rows.columns,
         ids=ids.values,
@@ -139,7 +145,7 @@ def read_truth(
     if known.origin is Origin.NUMBER and not np.array_equal(theirs[:shared], ids[:shared]):
         raise InputError(
             f"has no id column to find the dataset's rows by (their ids look like '{ids[0]}')",
-            mend="add the ids as a column named 'id', or name their column with --id-column",
+            hint="add the ids as a column named 'id', or name their column with --id-column",
             file=table.path,
         )
     found = locate(theirs, ids)
@@ -147,13 +153,13 @@ def read_truth(
     if len(absent):
         raise InputError(
             f"has no row for id '{ids[absent[0]]}' ({counted(len(absent), 'such id')})",
-            mend=f"add the missing rows (the table's ids look like '{theirs[0]}')",
+            hint=f"add the missing rows (the table's ids look like '{theirs[0]}')",
             file=table.path,
         )
     return labels[found]
 
 
-def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> Labelled:
+def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> TestTable:
     """Reads the images or features of a table; its labels, if any, are left alone.
 
     Args:
@@ -170,15 +176,17 @@ def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> 
     source = find_features(features, table)
     wanted = Columns(features=source.column if source else None)
     columns, notices = choose_columns(table, wanted, labelled=False)
-    none = Labels(names=(), codes=np.full(table.rows, -1, np.int32))
-    rows = Rows(table=table, columns=columns, labels=none, notices=(*table.notices, *notices))
+    none = LabelColumn(names=(), codes=np.full(table.rows, -1, np.int32))
+    rows = LabelledRows(
+        table=table, columns=columns, labels=none, notices=(*table.notices, *notices)
+    )
     ids, origin = ids_of(rows)
     rows, _ = require_images(rows, chosen=False, optional=source is not None)
     loaded = None
     if source is not None:
         loaded = source.load(rows, ids.values)
         content_keys(loaded, blame=not_finite(source.file or table.path, source.column, ids.values))
-    return Labelled(
+    return TestTable(
         table=table, columns=rows.columns, ids=ids.values, labels=none.codes, features=loaded,
         notices=(*rows.notices, *origin),
     )  # fmt: skip

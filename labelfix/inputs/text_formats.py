@@ -62,7 +62,7 @@ def read_json_lines(path: Path) -> pa.Table:
     if _head(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise InputError(
             "is one JSON array, not JSON lines",
-            mend="write one object a line (pandas: to_json(path, orient='records', lines=True))",
+            hint="write one object a line (pandas: to_json(path, orient='records', lines=True))",
             file=path,
         )
     try:
@@ -92,13 +92,13 @@ def _head(path: Path) -> bytes:
 
 def _refuse_disguises(path: Path) -> None:
     head = _head(path)
-    for magic, (problem, mend) in _DISGUISES.items():
+    for magic, (problem, hint) in _DISGUISES.items():
         if head.startswith(magic):
-            raise InputError(problem, mend=mend, file=path)
+            raise InputError(problem, hint=hint, file=path)
     if b"\0" in head:
         raise InputError(
             "is a binary file, not a text table",
-            mend="give a CSV, TSV, JSON lines or Parquet file with the matching suffix",
+            hint="give a CSV, TSV, JSON lines or Parquet file with the matching suffix",
             file=path,
         )
 
@@ -111,7 +111,7 @@ def _header(path: Path, delimiter: str) -> tuple[list[str], str, tuple[str, ...]
     except UnicodeDecodeError as error:
         raise _explain(path, error) from error
     except csv.Error as error:
-        raise InputError(f"has no readable header ({error})", mend=_PROPER_CSV, file=path) from None
+        raise InputError(f"has no readable header ({error})", hint=_PROPER_CSV, file=path) from None
     others = [other for other in ";\t," if other != delimiter]
     other = next((mark for mark in others if len(header) == 1 and mark in header[0]), None)
     if other is None:
@@ -130,7 +130,7 @@ def _refuse_open_quote(path: Path, text: pa.Table) -> None:
     if quotes % 2:
         raise InputError(
             "opens a quote that is never closed",
-            mend="close it, or double a quote that belongs to the text",
+            hint="close it, or double a quote that belongs to the text",
             file=path,
             row=text.num_rows,
         )
@@ -156,28 +156,28 @@ _PROPER_CSV = "write it as a proper CSV file, for instance with pandas' to_csv"
 
 
 def _explain(path: Path, error: Exception) -> InputError:
-    """Turns what Arrow says into the place, the problem and the mend."""
+    """Turns what Arrow says into the place, the problem and the hint."""
     text = str(error).splitlines()[0]
     kind = "JSON lines" if "json" in path.suffix or path.suffix == ".ndjson" else "CSV"
     if isinstance(error, UnicodeDecodeError) or re.search("utf-?8", text, re.IGNORECASE):
-        mend = "save it as UTF-8 (on a command line: iconv -f latin-1 -t utf-8)"
-        return InputError("is not UTF-8 text", mend=mend, file=path)
+        hint = "save it as UTF-8 (on a command line: iconv -f latin-1 -t utf-8)"
+        return InputError("is not UTF-8 text", hint=hint, file=path)
     ragged = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
     if ragged:
         line, expected, found = map(int, ragged.groups())
         return InputError(
             f"has {found} values where the header has {expected} columns",
-            mend=f"mend line {line}: quote values that hold the delimiter",
+            hint=f"hint line {line}: quote values that hold the delimiter",
             file=path,
             row=line - 1,
         )
     place = re.search(r" in row (\d+)$", text)
     reason = text.removeprefix("JSON parse error: ").removeprefix("CSV parse error: ")
     reason = re.sub(r"\.? in row \d+$", "", reason)  # counted from 0; said by `row` below
-    mend = _PROPER_CSV if kind == "CSV" else "write one JSON object a line, each with the same keys"
+    hint = _PROPER_CSV if kind == "CSV" else "write one JSON object a line, each with the same keys"
     return InputError(
         f"cannot be read as {kind} ({reason.rstrip('.')})",
-        mend=mend,
+        hint=hint,
         file=path,
         row=int(place[1]) + 1 if place else None,
     )

@@ -88,12 +88,12 @@ def require_known(name: str) -> None:
     """Raises InputError, with names that are near, where no backbone is called so."""
     if name != "smallconv" and not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:3] or ["resnet18", "vit_tiny_patch16_224"]
-        raise InputError(f"unknown backbone '{name}'", mend=f"try {', '.join(near)} or smallconv")
+        raise InputError(f"unknown backbone '{name}'", hint=f"try {', '.join(near)} or smallconv")
 
 
 def _smallconv(weights: str | Path) -> Backbone:
     if str(weights) == "pretrained":
-        raise InputError("smallconv has no pretrained weights", mend="use --weights random")
+        raise InputError("smallconv has no pretrained weights", hint="use --weights random")
     return Backbone(SmallConv(), SmallConv.num_features)
 
 
@@ -139,7 +139,7 @@ def _create(name: str, **options: Any) -> Any:  # noqa: ANN401  (timm models are
     except (RuntimeError, AssertionError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"backbone {name} cannot be made: {reason}", mend="use another --backbone or --weights"
+            f"backbone {name} cannot be made: {reason}", hint="use another --backbone or --weights"
         ) from error
 
 
@@ -217,9 +217,9 @@ def _check(backbone: Backbone, name: str, image_size: int) -> None:
     except (RuntimeError, AssertionError, ValueError) as error:
         raise InputError(
             f"backbone {name} cannot take images of {image_size} pixels",
-            mend="use resnet18, a ViT or smallconv, or larger images",
+            hint="use resnet18, a ViT or smallconv, or larger images",
         ) from error
     if features.ndim != 2:
-        raise InputError(f"backbone {name} gives no feature vector", mend="use another backbone")
+        raise InputError(f"backbone {name} gives no feature vector", hint="use another backbone")
     backbone.num_features = features.shape[1]
     backbone.train()

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from labelfix.features.standardise import varies
 from labelfix.nets import backbones
-from labelfix.nets.datasets import Source
+from labelfix.nets.datasets import BatchSource
 
 _SOME = 2**16  # rows that features are standardised by
 
@@ -125,7 +125,7 @@ def evaluating(*nets: nn.Module) -> Iterator[None]:
 
 
 def predict_logits(
-    net: nn.Module, source: Source, rows: Tensor | None = None, batch_size: int = 512
+    net: nn.Module, source: BatchSource, rows: Tensor | None = None, batch_size: int = 512
 ) -> Tensor:
     """Logits of rows (all by default) as they are, ``(n, K)`` float32 on the CPU.
 

@@ -17,7 +17,7 @@ _SOME = 2**16  # rows that the columns' scale is measured on
 STRONG = ViewConfig(min_scale=0.5)
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Rows to train on or to predict; picklable, so that worker processes can have it.
 
     Attributes:
@@ -28,7 +28,7 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def to(self, device: torch.device) -> Source:
+    def to(self, device: torch.device) -> BatchSource:
         """Serve batches on ``device``."""
         ...
 
@@ -135,7 +135,7 @@ class ImageStore:
     def __init__(self, images: np.ndarray) -> None:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not len(images):
             raise InputError(
-                f"images are {images.dtype} {images.shape}", mend="give uint8 of shape (N, H, W, 3)"
+                f"images are {images.dtype} {images.shape}", hint="give uint8 of shape (N, H, W, 3)"
             )
         self._host = images
         self._device = torch.device("cpu")

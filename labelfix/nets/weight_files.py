@@ -34,7 +34,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
     if problem:
         raise InputError(
             f"the weights do not fit the backbone: {problem}",
-            mend="name the --backbone that they were trained with",
+            hint="name the --backbone that they were trained with",
             file=path,
         )
     net.load_state_dict({name: found.get(name, own) for name, own in net.state_dict().items()})
@@ -47,7 +47,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         InputError: the file is missing or holds no tensors.
     """
     if not path.is_file():
-        raise InputError("no such weights file", mend="give a .safetensors or .pt file", file=path)
+        raise InputError("no such weights file", hint="give a .safetensors or .pt file", file=path)
     try:
         state = (
             load_file(path)
@@ -56,7 +56,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         )
     except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            "not a readable weights file", mend="give a .safetensors or .pt state dict", file=path
+            "not a readable weights file", hint="give a .safetensors or .pt state dict", file=path
         ) from error
     return _unwrap(state, path)
 
@@ -73,7 +73,7 @@ def _unwrap(state: object, path: Path) -> dict[str, Tensor]:
         else {}
     )
     if not tensors:
-        raise InputError("holds no weights", mend="give a file with a state dict", file=path)
+        raise InputError("holds no weights", hint="give a file with a state dict", file=path)
     return tensors
 
 

@@ -29,7 +29,7 @@ from labelfix.training.loop import train
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig:
+class FoldMLPConfig:
     """Settings of the net.
 
     Attributes:
@@ -51,7 +51,7 @@ class HeadConfig:
     batch_size: int = 256
 
 
-DEFAULTS = HeadConfig()
+DEFAULTS = FoldMLPConfig()
 
 
 class FoldNets(nn.Module):
@@ -74,7 +74,7 @@ class FoldNets(nn.Module):
         return torch.baddbmm(self.third_bias, h_GBH, self.third)
 
 
-class Head:
+class FoldMLPs:
     """The method for the training loop; module "nets" is a :class:`FoldNets`."""
 
     manual_update = False
@@ -85,7 +85,7 @@ class Head:
         *,
         features: Matrix | Design,
         targets: FoldTargets,
-        config: HeadConfig,
+        config: FoldMLPConfig,
     ) -> None:
         device = fabric.device
         self.design = Design.of(features, device)
@@ -129,11 +129,11 @@ class Head:
         return {}
 
 
-def fit_head(
+def fit_fold_mlps(
     features: Matrix | Design,
     targets: FoldTargets,
     *,
-    config: HeadConfig = DEFAULTS,
+    config: FoldMLPConfig = DEFAULTS,
     loop: LoopConfig,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
 ) -> NDArray[np.float32]:
@@ -154,7 +154,7 @@ def fit_head(
     steps = rows // batch
     least, most = config.steps
     epochs = max(2, -(-min(max(config.epochs * steps, least), most) // steps))
-    build = partial(Head, features=features, targets=targets, config=config)
+    build = partial(FoldMLPs, features=features, targets=targets, config=config)
     settings = LoopConfig(
         epochs=epochs, batch_size=batch, seed=loop.seed, device=loop.device,
         devices=loop.devices, num_nodes=loop.num_nodes, precision=loop.precision,

@@ -22,7 +22,7 @@ BLOCK_NUMBERS = 2**24
 DOUBT = 0.1  # share of every opinion that is spread evenly: fifty voters rule nothing out
 
 
-def neighbour_opinions(
+def neighbour_votes(
     graph: Neighbours,
     labels: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -53,11 +53,11 @@ def neighbour_opinions(
         votes_BK = torch.zeros(len(rows), classes)
         heard_BM = _weights(graph, rows, silent_BM, temperature)
         votes_BK.scatter_add_(1, torch.from_numpy(codes_BM.astype(np.int64)).clamp_min(0), heard_BM)
-        logs_NK[rows] = _opinion(votes_BK)
+        logs_NK[rows] = _log_share(votes_BK)
     return logs_NK
 
 
-def purified_opinions(graph: Neighbours, targets: FoldTargets) -> NDArray[np.float32]:
+def purified_votes(graph: Neighbours, targets: FoldTargets) -> NDArray[np.float32]:
     """The same from the neighbours' purified soft labels: a round of self-training without any.
 
     A row of fold g hears the posteriors that never saw a label of fold g, so that what is measured
@@ -76,7 +76,7 @@ def purified_opinions(graph: Neighbours, targets: FoldTargets) -> NDArray[np.flo
             silent_BM = _own_fold(graph, targets.folds, rows)
             weights_BM = _weights(graph, rows, silent_BM, TEMPERATURE)
             soft_BMK = torch.from_numpy(soft_NK[graph.rows[rows]])
-            logs_NK[rows] = _opinion(torch.einsum("bm,bmk->bk", weights_BM, soft_BMK))
+            logs_NK[rows] = _log_share(torch.einsum("bm,bmk->bk", weights_BM, soft_BMK))
     return logs_NK
 
 
@@ -96,7 +96,7 @@ def _weights(
     return weights_BM.masked_fill(torch.from_numpy(silent_BM), 0)
 
 
-def _opinion(votes_BK: Tensor) -> NDArray[np.float32]:
+def _log_share(votes_BK: Tensor) -> NDArray[np.float32]:
     classes, heard_B1 = votes_BK.shape[1], votes_BK.sum(1, keepdim=True)
     share_BK = torch.where(heard_B1 > 0, votes_BK / heard_B1.clamp_min(1e-30), 1 / classes)
     return ((1 - DOUBT) * share_BK + DOUBT / classes).log().numpy()

@@ -19,7 +19,7 @@ from labelfix.equations.cdr import critical_gradients
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.nets.classifiers import predict_logits
 from labelfix.retrain.noise_split import NoiseRate
-from labelfix.retrain.problem import Clock, Task
+from labelfix.retrain.problem import Clock, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class CDR:
 
     manual_update = True
 
-    def __init__(self, fabric: Fabric, task: Task, config: CDRConfig) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, config: CDRConfig) -> None:
         self.fabric, self.task, self.config = fabric, task, config
         self.data = task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets("net")

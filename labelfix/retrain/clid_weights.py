@@ -21,9 +21,9 @@ from labelfix.equations.clid import clid_loss
 from labelfix.equations.cross_entropy import soft_cross_entropy
 from labelfix.equations.tangents import log_prob_tangent
 from labelfix.nets.classifiers import evaluating
-from labelfix.nets.datasets import Source
+from labelfix.nets.datasets import BatchSource
 from labelfix.predictors.bilevel.teachers import WeightNet
-from labelfix.retrain.problem import Clock, Task
+from labelfix.retrain.problem import Clock, Problem
 
 Named = dict[str, Tensor]
 
@@ -63,7 +63,7 @@ class ClidWeights(nn.Module):
         config: settings.
     """
 
-    def __init__(self, task: Task, config: WeighConfig = DEFAULTS) -> None:
+    def __init__(self, task: Problem, config: WeighConfig = DEFAULTS) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(task.seed)
         order = torch.randperm(len(task.usable), generator=generator)
@@ -96,7 +96,7 @@ class ClidWeights(nn.Module):
         targets_BK: Tensor,
         *,
         rate: float,
-        source: Source,
+        source: BatchSource,
         clock: Clock,
         fabric: Fabric,
         generator: torch.Generator,
@@ -153,7 +153,7 @@ class ClidWeights(nn.Module):
         net: nn.Module,
         ahead: Named,
         buffers: Named,
-        source: Source,
+        source: BatchSource,
         generator: torch.Generator,
     ) -> Named:
         """CLID's gradient (Eq. 9) at the virtual weights, BatchNorm frozen."""

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from labelfix.equations import coteaching
 from labelfix.equations.cross_entropy import label_loss, weighted_soft_cross_entropy
 from labelfix.retrain.noise_split import NoiseRate
-from labelfix.retrain.problem import Clock, Task
+from labelfix.retrain.problem import Clock, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Coteaching:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Task, config: CoteachingConfig) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, config: CoteachingConfig) -> None:
         self.task, self.config, self.data = task, config, task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets("first", "second")
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)

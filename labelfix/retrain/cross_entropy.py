@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.retrain.clid_weights import ClidWeights
-from labelfix.retrain.problem import Clock, Task
+from labelfix.retrain.problem import Clock, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class CrossEntropy:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Task, config: CrossEntropyConfig) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, config: CrossEntropyConfig) -> None:
         self.fabric, self.task, self.data = fabric, task, task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets("net")
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)

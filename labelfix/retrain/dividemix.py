@@ -25,7 +25,7 @@ from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating, predict_logits, statistics_from
 from labelfix.retrain.clid_weights import ClidWeights
 from labelfix.retrain.noise_split import clean_probability, labelled_part, losses_on
-from labelfix.retrain.problem import Clock, Task
+from labelfix.retrain.problem import Clock, Problem
 from labelfix.training.config import EpochReport
 
 NETS = ("first", "second")
@@ -91,7 +91,7 @@ class DivideMix:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Task, config: DivideMixConfig) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, config: DivideMixConfig) -> None:
         self.fabric, self.task, self.config = fabric, task, config
         self.data = task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets(*NETS)

@@ -18,7 +18,7 @@ from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.equations.elr import average_momentum, early_learning_penalty, remembered
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating, statistics_from
-from labelfix.retrain.problem import Clock, Task, everyones
+from labelfix.retrain.problem import Clock, Problem, all_gather_rows
 
 NETS = ("first", "second")
 AVERAGES = ("first_average", "second_average")
@@ -66,7 +66,7 @@ class ELR:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Task, config: ELRConfig) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, config: ELRConfig) -> None:
         self.fabric, self.task, self.config = fabric, task, config
         self.data = task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets(*NETS)
@@ -118,7 +118,7 @@ class ELR:
             with evaluating(average):
                 said_BK = average(inputs_B).float().softmax(-1)
             new_BK = remembered(self.memory.t_2NK[net, here], said_BK, self.config.memory)
-            everywhere, values = everyones(self.fabric, here, new_BK)
+            everywhere, values = all_gather_rows(self.fabric, here, new_BK)
             self.memory.t_2NK[net, everywhere] = values
             found.append(new_BK)
         return found

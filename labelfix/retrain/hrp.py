@@ -21,7 +21,7 @@ from labelfix.equations import hrp_losses as eq
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
-from labelfix.retrain.problem import Clock, Task
+from labelfix.retrain.problem import Clock, Problem
 from labelfix.retrain.reliability import ReliabilityMemory, UpperLoss, measured
 from labelfix.training.config import EpochReport
 
@@ -120,7 +120,7 @@ class HRP:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Task, config: HRPConfig) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, config: HRPConfig) -> None:
         self.fabric, self.task, self.config = fabric, task, config
         self.data = task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets(*NETS)

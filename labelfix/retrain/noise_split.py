@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from labelfix.equations.cross_entropy import divergence
 from labelfix.nets.classifiers import predict_logits
-from labelfix.retrain.problem import Task
+from labelfix.retrain.problem import Problem
 
 _LEAST = 4  # losses that a mixture can be fitted on
 
@@ -88,7 +88,7 @@ class NoiseRate(nn.Module):
     What the soft labels call wrong; where they are one-hot, nothing until :meth:`estimate`.
     """
 
-    def __init__(self, fabric: Fabric, task: Task) -> None:
+    def __init__(self, fabric: Fabric, task: Problem) -> None:
         super().__init__()
         self.fabric, self.task = fabric, task
         self.known: Tensor
@@ -113,7 +113,7 @@ class NoiseRate(nn.Module):
             self._read = None
 
 
-def losses_on(net: nn.Module, task: Task) -> NDArray[np.float32]:
+def losses_on(net: nn.Module, task: Problem) -> NDArray[np.float32]:
     """Each labelled row's divergence from its soft label, ``(n,)``, by the net as it stands."""
     logits_NK = predict_logits(net, task.source, task.labelled)
     return divergence(logits_NK, torch.from_numpy(task.targets.soft_labels)[task.labelled]).numpy()

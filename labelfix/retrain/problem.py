@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from labelfix.nets.datasets import Source
+from labelfix.nets.datasets import BatchSource
 
 MakeNet = Callable[[int], nn.Module]  # of the number of a net: 0, 1
 
@@ -62,7 +62,7 @@ class Targets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Problem:
     """One retraining, picklable.
 
     Attributes:
@@ -75,7 +75,7 @@ class Task:
     """
 
     make_net: MakeNet
-    source: Source
+    source: BatchSource
     targets: Targets
     images: bool
     epochs: int
@@ -92,10 +92,10 @@ class Task:
         """The usable rows with a label (int64, CPU)."""
         return torch.from_numpy(np.flatnonzero(self.targets.labelled))
 
-    def on(self, device: torch.device) -> Labelled:
+    def on(self, device: torch.device) -> RowsOnDevice:
         """The rows and their labels on a device."""
         targets = self.targets
-        return Labelled(
+        return RowsOnDevice(
             source=self.source.to(device),
             soft_NK=torch.from_numpy(targets.soft_labels).to(device),
             weight_N=torch.from_numpy(np.where(targets.usable, targets.weights, 0)).to(device),
@@ -123,10 +123,10 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class RowsOnDevice:
     """Rows and labels on a device: ``soft_NK`` ``(N, K)``, ``weight_N`` ``(N,)``."""
 
-    source: Source
+    source: BatchSource
     soft_NK: Tensor
     weight_N: Tensor
     device: torch.device
@@ -185,7 +185,7 @@ class Clock(nn.Module):
         self.step_buffer.fill_(step)
 
 
-def everyones(fabric: Fabric, *values: Tensor) -> tuple[Tensor, ...]:
+def all_gather_rows(fabric: Fabric, *values: Tensor) -> tuple[Tensor, ...]:
     """The rows of all processes, one under the other: what a memory of rows must be told.
 
     A process with fewer rows repeats its last one, which does no harm where rows are written.

@@ -18,7 +18,7 @@ from labelfix.retrain import dividemix, elr, hrp
 from labelfix.retrain.cdr import CDR, CDRConfig
 from labelfix.retrain.coteaching import COTEACHING, COTEACHING_PLUS, Coteaching
 from labelfix.retrain.cross_entropy import CrossEntropy, CrossEntropyConfig
-from labelfix.retrain.problem import Task
+from labelfix.retrain.problem import Problem
 from labelfix.retrain.semi_supervised import FIXMATCH, FLEXMATCH, UDA, SemiSupervised
 from labelfix.training.config import EpochReport, LoopConfig, Method
 from labelfix.training.loop import OnEpoch, train
@@ -28,7 +28,7 @@ _FEATURE_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class RetrainMethod:
     """A retraining method.
 
     Attributes:
@@ -42,7 +42,7 @@ class Recipe:
         remarks: what a person should know of a training.
     """
 
-    build: Callable[[Fabric, Task, Any], Method]
+    build: Callable[[Fabric, Problem, Any], Method]
     settings: Any
     title: str
     uses: tuple[str, ...] = ("soft_label", "weight")
@@ -53,38 +53,40 @@ class Recipe:
 
 
 PAIR = ("first", "second")
-RECIPES = {
-    "ce": Recipe(
+METHODS = {
+    "ce": RetrainMethod(
         build=CrossEntropy, settings=CrossEntropyConfig(), title="soft-label cross-entropy"
     ),
-    "dividemix": Recipe(
+    "dividemix": RetrainMethod(
         build=dividemix.DivideMix, settings=dividemix.DivideMixConfig(),
         title="split by loss, MixMatch on both parts", uses=("soft_label", "weight", "decision"),
         nets=PAIR, remarks=dividemix.remarks,
     ),
-    "elr": Recipe(
+    "elr": RetrainMethod(
         build=elr.ELR, settings=elr.ELRConfig(), title="ELR+: held to early predictions",
         nets=elr.AVERAGES,
     ),
-    "coteaching": Recipe(
+    "coteaching": RetrainMethod(
         build=Coteaching, settings=COTEACHING, title="two nets pick each other's rows", nets=PAIR
     ),
-    "coteaching+": Recipe(
+    "coteaching+": RetrainMethod(
         build=Coteaching, settings=COTEACHING_PLUS, title="the same, among disputed rows",
         nets=PAIR,
     ),
-    "cdr": Recipe(
+    "cdr": RetrainMethod(
         build=CDR, settings=CDRConfig(), title="only critical parameters learn; early stopping",
         nets=("best",), prefix="net.",
     ),
-    "hrp": Recipe(
+    "hrp": RetrainMethod(
         build=hrp.HRP, settings=hrp.HRPConfig(), title="two reliabilities a row, mixup, contrast",
         uses=("soft_label", "weight", "label_reliability", "pseudo_reliability", "decision"),
         uses_given=("given_label", "label", "decision"), nets=PAIR, remarks=hrp.remarks,
     ),
-    "uda": Recipe(build=SemiSupervised, settings=UDA, title="sharpened consistency on all rows"),
-    "fixmatch": Recipe(build=SemiSupervised, settings=FIXMATCH, title="hard consistency"),
-    "flexmatch": Recipe(
+    "uda": RetrainMethod(
+        build=SemiSupervised, settings=UDA, title="sharpened consistency on all rows"
+    ),
+    "fixmatch": RetrainMethod(build=SemiSupervised, settings=FIXMATCH, title="hard consistency"),
+    "flexmatch": RetrainMethod(
         build=SemiSupervised, settings=FLEXMATCH, title="the same, a threshold a class"
     ),
 }  # fmt: skip
@@ -96,18 +98,18 @@ def settings_of(method: str, changes: Sequence[str]) -> Any:  # noqa: ANN401  (a
     Raises:
         InputError: no such setting, or a value of the wrong type or out of range.
     """
-    settings = RECIPES[method].settings
+    settings = METHODS[method].settings
     known = {field.name: type(getattr(settings, field.name)) for field in fields(settings)}
     for change in changes:
         name, _, text = change.partition("=")
         if name not in known:
             names = ", ".join(known)
-            raise InputError(f"{method} has no setting '{name}'", mend=f"--set one of {names}")
+            raise InputError(f"{method} has no setting '{name}'", hint=f"--set one of {names}")
         try:
             settings = replace(settings, **{name: _value(text, known[name])})
         except ValueError as error:
-            mend = f"use a value like {name}={getattr(RECIPES[method].settings, name)}"
-            raise InputError(f"--set {change}: {error}", mend=mend) from error
+            hint = f"use a value like {name}={getattr(METHODS[method].settings, name)}"
+            raise InputError(f"--set {change}: {error}", hint=hint) from error
     return settings
 
 
@@ -129,7 +131,7 @@ class Retrained:
 
 def retrain(
     method: str,
-    task: Task,
+    task: Problem,
     settings: Any,  # noqa: ANN401
     *,
     loop: LoopConfig,
@@ -149,7 +151,7 @@ def retrain(
         DegenerateLearningError: the loss is no longer finite.
         InputError: the checkpoint belongs to another run, or the device is absent.
     """
-    recipe = RECIPES[method]
+    recipe = METHODS[method]
     build = partial(_build, task=task, settings=settings, method=method)
     trained = train(build, loop, checkpoint=checkpoint, on_epoch=on_epoch)
     nets = []
@@ -166,8 +168,8 @@ def retrain(
     return Retrained(net=net.eval(), history=trained.history)
 
 
-def _build(fabric: Fabric, *, task: Task, settings: Any, method: str) -> Method:  # noqa: ANN401
-    return RECIPES[method].build(fabric, task, settings)
+def _build(fabric: Fabric, *, task: Problem, settings: Any, method: str) -> Method:  # noqa: ANN401
+    return METHODS[method].build(fabric, task, settings)
 
 
 def batch_size(rows: int, most: int = 128) -> int:

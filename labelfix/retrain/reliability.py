@@ -19,7 +19,7 @@ from labelfix.equations import hrp
 from labelfix.equations.tangents import log_prob_tangent
 from labelfix.nets.classifiers import evaluating
 from labelfix.retrain.clid_weights import clid_gradient
-from labelfix.retrain.problem import Task, everyones
+from labelfix.retrain.problem import Problem, all_gather_rows
 
 CLID_ROWS, TEMPERATURE = 1000, 0.5
 
@@ -30,7 +30,7 @@ class ReliabilityMemory(nn.Module):
     Starts at the file's reliabilities, scaled to mean 1; at 1 where there are none.
     """
 
-    def __init__(self, task: Task, momentum: float) -> None:
+    def __init__(self, task: Problem, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
         self.label_2N: Tensor
@@ -47,7 +47,7 @@ class ReliabilityMemory(nn.Module):
         size = len(rows)
         for memory_2N, fresh_B in ((self.label_2N, label_B), (self.pseudo_2N, pseudo_B)):
             moved_B = torch.lerp(size * fresh_B, memory_2N[net, rows], self.momentum)
-            everywhere, values = everyones(fabric, rows, moved_B)
+            everywhere, values = all_gather_rows(fabric, rows, moved_B)
             memory_2N[net, everywhere] = values
 
 
@@ -67,7 +67,7 @@ class UpperLoss:
         batch: rows a measurement.
     """
 
-    def __init__(self, fabric: Fabric, task: Task, batch: int) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, batch: int) -> None:
         self.fabric, self.source = fabric, task.source
         checked = np.flatnonzero((task.targets.right >= 0) & task.targets.usable)
         self.clean = len(checked) > 0

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from labelfix.equations import semi_supervised as ssl
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.retrain.clid_weights import ClidWeights
-from labelfix.retrain.problem import Clock, Task, everyones
+from labelfix.retrain.problem import Clock, Problem, all_gather_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class SemiSupervised:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Task, config: SemiSupervisedConfig) -> None:
+    def __init__(self, fabric: Fabric, task: Problem, config: SemiSupervisedConfig) -> None:
         self.fabric, self.task, self.config = fabric, task, config
         self.data = task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets("net")
@@ -134,7 +134,7 @@ class SemiSupervised:
         """FlexMatch counts by the fixed threshold, whatever the flexible ones let pass."""
         best_B, class_B = weak_BK.max(-1)
         found_B = torch.where(best_B >= self.config.threshold, class_B, -1)
-        self.sure.note(*everyones(self.fabric, rows.to(self.data.device), found_B))
+        self.sure.note(*all_gather_rows(self.fabric, rows.to(self.data.device), found_B))
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         return {}

@@ -40,12 +40,12 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] |
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise InputError("the checkpoint is broken", mend="delete it", file=path) from error
+        raise InputError("the checkpoint is broken", hint="delete it", file=path) from error
     other = [key for key, value in identity.items() if state["identity"].get(key) != value]
     if other:
         raise InputError(
             f"this checkpoint belongs to a run with another {', '.join(other)}",
-            mend="delete it, or use the settings it was written with",
+            hint="delete it, or use the settings it was written with",
             file=path,
         )
     return state
@@ -63,6 +63,6 @@ def restore(objects: Mapping[str, Any], states: Mapping[str, Any], path: Path) -
     except (KeyError, RuntimeError, ValueError) as error:
         raise InputError(
             "this checkpoint holds another net or method",
-            mend="delete it, or use the settings it was written with",
+            hint="delete it, or use the settings it was written with",
             file=path,
         ) from error

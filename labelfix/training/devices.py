@@ -36,9 +36,9 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
     if name not in present:
-        raise InputError(f"unknown device '{name}'", mend="use auto, cpu, cuda or mps")
+        raise InputError(f"unknown device '{name}'", hint="use auto, cpu, cuda or mps")
     if not present[name]:
-        raise InputError(f"this machine has no {name} device", mend="use --device auto or cpu")
+        raise InputError(f"this machine has no {name} device", hint="use --device auto or cpu")
     return torch.device(name)
 
 
@@ -102,7 +102,7 @@ def require_hardware(
     """
     kind = pick_device(device)
     if precision == "16-mixed" and kind.type == "cpu":
-        raise InputError("a CPU has no 16-mixed precision", mend="use --precision bf16-mixed")
+        raise InputError("a CPU has no 16-mixed precision", hint="use --precision bf16-mixed")
     if devices > 1 or num_nodes > 1:
         _check_spawn(kind, devices)
     return kind, pick_precision(kind, precision)
@@ -138,7 +138,7 @@ def make_fabric(device: str, devices: int, num_nodes: int, precision: str) -> Fa
     )
 
 
-def leave_the_group() -> None:
+def shutdown() -> None:
     """To be called last in each of several processes, when the nets that it trained are dropped.
 
     The threads of gloo end with the group, and the group with the last net that holds it. A thread
@@ -152,14 +152,14 @@ def leave_the_group() -> None:
 
 def _check_spawn(kind: torch.device, devices: int) -> None:
     if kind.type == "mps":
-        raise InputError("mps has one device only", mend="use --devices 1 or another --device")
+        raise InputError("mps has one device only", hint="use --devices 1 or another --device")
     if kind.type == "cuda" and devices > torch.cuda.device_count():
         raise InputError(
             f"{devices} devices asked for, {torch.cuda.device_count()} present",
-            mend=f"use --devices {torch.cuda.device_count()}",
+            hint=f"use --devices {torch.cuda.device_count()}",
         )
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise InputError(
             "started by torchrun, but labelfix starts its processes itself",
-            mend="run the plain command once a node with MASTER_ADDR, MASTER_PORT, NODE_RANK set",
+            hint="run the plain command once a node with MASTER_ADDR, MASTER_PORT, NODE_RANK set",
         )

@@ -1,7 +1,7 @@
 """Several nodes: which one writes, and how the others know that it has written.
 
 The same command runs on every node. All but the trainings each node does for itself: in these
-(`loop.py`) and at the end (`meet`) they wait for each other. Only the first one writes into the
+(`loop.py`) and at the end (`barrier`) they wait for each other. Only the first one writes into the
 output folder; what the others make lies on their own disks.
 """
 
@@ -18,7 +18,7 @@ from labelfix.errors import InputError
 PATIENCE = timedelta(minutes=30)  # of a node that waits for another; torch's own in trainings
 
 
-def is_first_node(num_nodes: int) -> bool:
+def is_rank_zero(num_nodes: int) -> bool:
     """Whether this node is the one that writes outputs: the only one, or that of `NODE_RANK` 0."""
     return num_nodes == 1 or _rank() == 0
 
@@ -28,7 +28,7 @@ def _rank() -> int:
 
 
 def require_nodes(num_nodes: int) -> None:
-    """Check that the environment says where several nodes meet and which of them this is.
+    """Check that the environment says where several nodes barrier and which of them this is.
 
     Raises:
         InputError: a variable is not set, or is no number in its range.
@@ -39,15 +39,15 @@ def require_nodes(num_nodes: int) -> None:
         if not os.environ.get(name):
             raise InputError(
                 f"--num-nodes is {num_nodes}, but {name} is not set",
-                mend="set MASTER_ADDR, MASTER_PORT and NODE_RANK on every node",
+                hint="set MASTER_ADDR, MASTER_PORT and NODE_RANK on every node",
             )
     for name, most in (("MASTER_PORT", 65535), ("NODE_RANK", num_nodes - 1)):
         value = os.environ[name]
         if not value.isdecimal() or int(value) > most:
-            raise InputError(f"{name} is '{value}'", mend=f"use a number from 0 to {most}")
+            raise InputError(f"{name} is '{value}'", hint=f"use a number from 0 to {most}")
 
 
-def meet(num_nodes: int) -> None:
+def barrier(num_nodes: int) -> None:
     """To be called last: the first node's outputs are complete when any node comes out of here.
 
     Raises:
@@ -67,7 +67,7 @@ def meet(num_nodes: int) -> None:
     except RuntimeError as error:
         raise InputError(
             f"the first node ({host}, port {port}) did not finish",
-            mend="see what it said, then start the command again on every node",
+            hint="see what it said, then start the command again on every node",
         ) from error
     store.set("written", "")
     with suppress(RuntimeError):  # a node that never asks has failed; the outputs are there

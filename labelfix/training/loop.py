@@ -21,8 +21,8 @@ from torch.multiprocessing import get_context
 from labelfix.errors import DegenerateLearningError
 from labelfix.training.checkpoint import load_checkpoint
 from labelfix.training.config import EpochReport, LoopConfig, Method, Trained
-from labelfix.training.devices import leave_the_group, make_fabric, seed_global
-from labelfix.training.distributed import is_first_node
+from labelfix.training.devices import make_fabric, seed_global, shutdown
+from labelfix.training.distributed import is_rank_zero
 from labelfix.training.worker import INIT, OnEpoch, Worker, derive_seed, identity
 
 Build = Callable[[Fabric], Method]
@@ -51,7 +51,7 @@ def train(
         InputError: the checkpoint belongs to another run, or the device is absent.
     """
     tell = on_epoch or _say_nothing
-    if checkpoint is not None and is_first_node(config.num_nodes):
+    if checkpoint is not None and is_rank_zero(config.num_nodes):
         return _train(build, config, checkpoint, tell)
     with TemporaryDirectory(prefix="labelfix-") as folder:
         return _train(build, config, Path(folder) / "loop.pt", tell)
@@ -99,7 +99,7 @@ def _run(
 ) -> str | None:
     """One worker process; returns what went wrong with the learning, if anything."""
     failure = _fit(fabric, build, config, checkpoint, tell)
-    leave_the_group()
+    shutdown()
     return failure
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labelfix import inputs
 from labelfix.errors import InputError
-from labelfix.workflows.samples import Rows
+from labelfix.workflows.samples import LearningRows
 
 REAL = "biuf"  # kinds of types: booleans, integers, floats
 
@@ -23,7 +23,7 @@ def rows_of(
     clean_features: ArrayLike | None,
     clean_labels: ArrayLike | Sequence[Any] | None,
     audited: Mapping[int, Any] | pd.Series | None,
-) -> tuple[Rows, NDArray[Any], int]:
+) -> tuple[LearningRows, NDArray[Any], int]:
     """What the arguments of :func:`labelfix.purify` say; the classes ``(K,)``, and N.
 
     Raises:
@@ -33,14 +33,14 @@ def rows_of(
     if len(labels) != len(matrix):
         raise InputError(
             f"given holds {len(labels)} labels for {len(matrix)} rows of features",
-            mend="pass one label a row, None where there is none",
+            hint="pass one label a row, None where there is none",
         )
     code = _codes(labels)
     extra = [] if clean_labels is None else _labels(clean_labels, "clean_labels")
     if clean_features is not None:
         matrix = _stack(matrix, _matrix(clean_features, "clean_features"), len(extra))
     elif extra:
-        raise InputError("clean_labels come without clean_features", mend="pass both, or audited")
+        raise InputError("clean_labels come without clean_features", hint="pass both, or audited")
     codes = np.full(len(matrix), -1, np.int32)
     codes[: len(labels)] = [-1 if label is None else code[label] for label in labels]
     checked = np.full(len(matrix), -1, np.int32)
@@ -49,7 +49,7 @@ def rows_of(
     for row, label in _audited(audited, len(labels)).items():
         checked[row] = _right(label, code, f"audited[{row}]")
     content = inputs.content_keys(matrix, blame=_not_finite(len(labels)))
-    rows = Rows(
+    rows = LearningRows(
         features=matrix, given=codes, checked=checked, content=content, classes=len(code), key=""
     )
     return rows, np.array(list(code)), len(labels)
@@ -62,7 +62,7 @@ def _matrix(values: ArrayLike, name: str) -> NDArray[Any]:
         if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in REAL:
             raise InputError(
                 f"{name} have shape {array.shape} and type {array.dtype}",
-                mend="pass real numbers of shape (rows, columns), with a column at least",
+                hint="pass real numbers of shape (rows, columns), with a column at least",
             )
         return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)
 
@@ -78,7 +78,7 @@ def _array(values: ArrayLike, name: str) -> NDArray[Any]:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{name} cannot become an array", mend="pass rows of numbers, all of one length"
+            f"{name} cannot become an array", hint="pass rows of numbers, all of one length"
         ) from error
 
 
@@ -86,7 +86,7 @@ def _stack(upper: NDArray[Any], lower: NDArray[Any], labels: int) -> NDArray[Any
     if lower.shape != (labels, upper.shape[1]):
         raise InputError(
             f"clean_features have shape {lower.shape}",
-            mend=f"pass ({labels}, {upper.shape[1]}): one row a clean label, as wide as features",
+            hint=f"pass ({labels}, {upper.shape[1]}): one row a clean label, as wide as features",
         )
     return np.concatenate([upper, lower])
 
@@ -98,7 +98,7 @@ def _not_finite(rows: int) -> Callable[[int], InputError]:
         place = f"features[{row}]" if row < rows else f"clean_features[{row - rows}]"
         return InputError(
             f"{place} holds NaN, infinity or more than float32 can",
-            mend="mend or leave out this row",
+            hint="hint or leave out this row",
         )
 
     return error
@@ -109,12 +109,12 @@ def _labels(values: ArrayLike | Sequence[Any], name: str) -> list[Any]:
     shape = tuple(getattr(values, "shape", (1,)))
     if len(shape) != 1:
         raise InputError(
-            f"{name} has shape {shape}", mend="pass shape (rows,); of one-hot rows, the argmax"
+            f"{name} has shape {shape}", hint="pass shape (rows,); of one-hot rows, the argmax"
         )
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InputError(
             f"{name} is of type {type(values).__name__}",
-            mend="pass a list or an array of one label a row, None where there is none",
+            hint="pass a list or an array of one label a row, None where there is none",
         )
     listed = getattr(values, "tolist", lambda: values)()
     return [_label(value, name, row) for row, value in enumerate(listed)]
@@ -128,7 +128,7 @@ def _label(value: Any, name: str, key: Any) -> Any:  # noqa: ANN401
     if not isinstance(value, str | bytes | int | float):
         raise InputError(
             f"{name}[{key}] is of type {type(value).__name__}",
-            mend="pass a string or a number, None where there is none",
+            hint="pass a string or a number, None where there is none",
         )
     return None if value != value else value
 
@@ -144,13 +144,13 @@ def _audited(audited: Mapping[int, Any] | pd.Series | None, rows: int) -> dict[i
         return {}
     if not isinstance(audited, Mapping | pd.Series):
         raise InputError(
-            f"audited is of type {type(audited).__name__}", mend="pass {row number: right label}"
+            f"audited is of type {type(audited).__name__}", hint="pass {row number: right label}"
         )
     found: dict[int, Any] = {}
     for key, value in audited.items():
         row = _row(key, rows)
         if row in found:
-            raise InputError(f"audited names row {row} twice", mend="name each row once")
+            raise InputError(f"audited names row {row} twice", hint="name each row once")
         found[row] = _label(value, "audited", row)
     return found
 
@@ -158,7 +158,7 @@ def _audited(audited: Mapping[int, Any] | pd.Series | None, rows: int) -> dict[i
 def _row(key: Any, rows: int) -> int:  # noqa: ANN401
     row = _plain(key)
     if not isinstance(row, int | float) or not 0 <= row < rows or row != int(row):
-        raise InputError(f"audited names row {row!r}", mend=f"use row numbers from 0 to {rows - 1}")
+        raise InputError(f"audited names row {row!r}", hint=f"use row numbers from 0 to {rows - 1}")
     return int(row)
 
 
@@ -167,24 +167,24 @@ def _codes(labels: list[Any]) -> dict[Any, int]:
     present = {label for label in labels if label is not None}
     if len(present) < 2:
         raise InputError(
-            f"given holds {len(present)} distinct labels", mend="pass labels of two or more classes"
+            f"given holds {len(present)} distinct labels", hint="pass labels of two or more classes"
         )
     try:
         return {label: code for code, label in enumerate(sorted(present))}
     except TypeError as error:
         raise InputError(
-            "given mixes strings and numbers", mend="pass one kind of label"
+            "given mixes strings and numbers", hint="pass one kind of label"
         ) from error
 
 
 def _right(label: Any, code: dict[Any, int], place: str) -> int:  # noqa: ANN401
     """The code of a checked row's label."""
     if label is None:
-        raise InputError(f"{place} is no label", mend="leave out rows that nobody checked")
+        raise InputError(f"{place} is no label", hint="leave out rows that nobody checked")
     if label not in code:
         raise InputError(
             f"{place} holds '{label}', which no given label is",
-            mend=f"use one of {', '.join(map(str, list(code)[:10]))}",
+            hint=f"use one of {', '.join(map(str, list(code)[:10]))}",
         )
     return code[label]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from labelfix import contract
 from labelfix.equations.intervals import mcnemar, paired_difference
 from labelfix.errors import InputError
-from labelfix.training.distributed import is_first_node, meet
-from labelfix.workflows.corrected_dataset import Material
+from labelfix.training.distributed import barrier, is_rank_zero
+from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.output_folder import write_json
 from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.retrain import Outcome, RetrainConfig, train_and_test
@@ -25,7 +25,7 @@ LEAST_CHECKED = 20
 
 
 def compare(
-    material: Material, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+    material: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
 ) -> dict[str, Any]:
     """Train on the given and on the purified labels, and judge the difference.
 
@@ -55,9 +55,9 @@ def compare(
     verdict = judge(found["given"], found["purified"], material.test.labels)
     both = {labels: outcome.metrics for labels, outcome in found.items()}
     metrics = both["purified"] | both | {"verdict": verdict | {"tested_on": tested_on}}
-    if is_first_node(config.num_nodes):
+    if is_rank_zero(config.num_nodes):
         write_json(out / "compare.json", metrics)
-    meet(config.num_nodes)
+    barrier(config.num_nodes)
     return metrics
 
 
@@ -92,7 +92,7 @@ WORDS = {
 }
 
 
-def hold_out(material: Material, seed: int) -> Material:
+def hold_out(material: CorrectedDataset, seed: int) -> CorrectedDataset:
     """The material with half of its checked rows as test rows.
 
     Raises:
@@ -102,7 +102,7 @@ def hold_out(material: Material, seed: int) -> Material:
     if len(checked) < LEAST_CHECKED:
         raise InputError(
             f"--compare has nothing to compare on ({len(checked)} checked rows)",
-            mend=f"pass --test TABLE, or check {LEAST_CHECKED} rows or more",
+            hint=f"pass --test TABLE, or check {LEAST_CHECKED} rows or more",
         )
     random = np.random.default_rng(seed)
     mixed = random.permutation(checked)

@@ -15,7 +15,7 @@ from labelfix import contract, inputs
 from labelfix.errors import InputError
 from labelfix.nets import backbones
 from labelfix.nets.classifiers import FeatureClassifier, ImageClassifier
-from labelfix.nets.datasets import FeatureSource, ImageSource, Source
+from labelfix.nets.datasets import BatchSource, FeatureSource, ImageSource
 from labelfix.nets.mirroring import may_mirror
 from labelfix.workflows.output_folder import reading, row_digest
 
@@ -37,10 +37,10 @@ class Samples:
     labels: NDArray[np.int32]
 
     @property
-    def source(self) -> Source:
+    def source(self) -> BatchSource:
         return ImageSource(self.values) if self.values.ndim == 4 else FeatureSource(self.values)
 
-    def source_for(self, labels: NDArray[np.integer]) -> Source:
+    def source_for(self, labels: NDArray[np.integer]) -> BatchSource:
         """The rows for training on these labels, ``(N,)``, -1 = none: mirrored if that is safe."""
         if self.values.ndim != 4:
             return self.source
@@ -57,7 +57,7 @@ class Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class CorrectedDataset:
     """Everything a retraining reads.
 
     Attributes:
@@ -125,7 +125,7 @@ def gather(
     image_column: str | None = None,
     test: Path | None = None,
     test_features: Path | None = None,
-) -> Material:
+) -> CorrectedDataset:
     """Read what RUN names.
 
     Args:
@@ -142,7 +142,7 @@ def gather(
     if test_features is not None and test is None:
         raise InputError(
             "--test-features comes without --test",
-            mend="name the table of these rows with --test TABLE",
+            hint="name the table of these rows with --test TABLE",
             file=test_features,
         )
     labels = contract.read(run)
@@ -161,7 +161,7 @@ def gather(
             _require_same_rows(labels, train, Path(source["features"]))
     settings = labels.metadata.get("settings", {}) if train.values.ndim == 4 else {}
     backbone, weights, notices = _start(settings, folder, train.values.shape)
-    return Material(
+    return CorrectedDataset(
         file=file,
         labels=labels,
         train=train,
@@ -215,7 +215,7 @@ def _require_same_rows(labels: contract.Labels, train: Samples, file: Path) -> N
     if told is not None and told != row_digest(labels.ids, train.keys):
         raise InputError(
             "does not hold the rows of labels.parquet, as purify read them, in their order",
-            mend="run labelfix purify again, or name features of these rows with --features",
+            hint="run labelfix purify again, or name features of these rows with --features",
             file=file,
         )
 
@@ -237,7 +237,7 @@ def _read(file: Path, labels: contract.Labels, source: dict[str, Any], scratch: 
 
 
 def _samples(
-    table: inputs.Labelled,
+    table: inputs.TestTable,
     scratch: Path,
     size: tuple[int, int] | None,
     compared_with: NDArray[Any] | None = None,
@@ -261,7 +261,7 @@ def _test(
     if train.values.ndim == 2 and features is None:
         raise InputError(
             "the dataset was given as features, and the test rows have none",
-            mend="pass them with --test-features FILE",
+            hint="pass them with --test-features FILE",
             file=test,
         )
     table = inputs.read_labelled(test, like=labels.class_names, features=features)
@@ -270,7 +270,7 @@ def _test(
 
 
 def samples_like(
-    table: inputs.Labelled,
+    table: inputs.TestTable,
     shape: tuple[int, ...],
     scratch: Path,
     file: Path,
@@ -291,7 +291,7 @@ def samples_like(
     if samples.values.shape[1:] != shape:
         raise InputError(
             f"has features of width {samples.values.shape[1]}, the dataset's are {shape[0]} wide",
-            mend="make both in the same way",
+            hint="make both in the same way",
             file=file,
         )
     return samples

@@ -48,14 +48,14 @@ class CorruptConfig:
 
     def __post_init__(self) -> None:
         if self.noise not in NOISES:
-            raise InputError(f"--noise is '{self.noise}'", mend=f"use one of {', '.join(NOISES)}")
+            raise InputError(f"--noise is '{self.noise}'", hint=f"use one of {', '.join(NOISES)}")
         if not 0 <= self.rate <= 1:
-            raise InputError(f"--rate is {self.rate}", mend="use a share from 0 to 1")
+            raise InputError(f"--rate is {self.rate}", hint="use a share from 0 to 1")
         if self.seed < 0:
-            raise InputError(f"--seed is {self.seed}", mend="use a number from 0 up")
+            raise InputError(f"--seed is {self.seed}", hint="use a number from 0 up")
         if self.map is not None and self.noise != "asymmetric":
             raise InputError(
-                f"--map does not go with {self.noise} noise", mend="use --noise asymmetric"
+                f"--map does not go with {self.noise} noise", hint="use --noise asymmetric"
             )
 
 
@@ -122,7 +122,7 @@ def _map(dataset: inputs.Dataset, rows: NDArray[np.int64], config: CorruptConfig
             raise InputError(
                 f"class '{names[counts.argmin()]}' has one row, too few to measure what it is "
                 "taken for",
-                mend="pass --map",
+                hint="pass --map",
                 file=dataset.source,
             )
         return eq.confusable_classes(_confusion(_evidence(dataset)[rows], dataset.given[rows]))
@@ -134,7 +134,7 @@ def _map(dataset: inputs.Dataset, rows: NDArray[np.int64], config: CorruptConfig
         if unknown or not equals:
             raise InputError(
                 f"--map '{move}' names no two classes",
-                mend=f"write class=class,... with classes from {', '.join(names[:10])}",
+                hint=f"write class=class,... with classes from {', '.join(names[:10])}",
                 file=dataset.source,
             )
         target[names.index(before)] = names.index(after)
@@ -148,7 +148,7 @@ def _evidence(dataset: inputs.Dataset) -> NDArray[np.floating]:
     if dataset.image_column is None:
         raise InputError(
             "has neither images nor features to tell which rows are alike",
-            mend="pass --features, or --map for asymmetric noise",
+            hint="pass --features, or --map for asymmetric noise",
             file=dataset.source,
         )
     with TemporaryDirectory(prefix="labelfix-") as folder:
@@ -167,11 +167,11 @@ def _confusion(values: NDArray[np.floating], labels: eq.Codes) -> NDArray[np.flo
 
 def _check_destination(dataset: inputs.Dataset, out: Path) -> None:
     if out.suffix not in (".csv", ".parquet"):
-        raise InputError("is no .csv or .parquet file", mend="give --out a name.csv", file=out)
+        raise InputError("is no .csv or .parquet file", hint="give --out a name.csv", file=out)
     if out.resolve() == dataset.source.resolve():
-        raise InputError("is DATA itself", mend="give --out another name", file=out)
+        raise InputError("is DATA itself", hint="give --out another name", file=out)
     if not out.resolve().parent.is_dir():
-        raise InputError("lies in a folder that does not exist", mend="make it first", file=out)
+        raise InputError("lies in a folder that does not exist", hint="make it first", file=out)
 
 
 def _write(dataset: inputs.Dataset, noisy: eq.Codes, out: Path) -> None:
@@ -224,7 +224,7 @@ def _require_flat(table: pa.Table, out: Path) -> None:
     if nested:
         raise InputError(
             "CSV cannot hold this column's lists or bytes",
-            mend="give --out a name.parquet",
+            hint="give --out a name.parquet",
             file=out,
             column=nested[0],
         )

@@ -27,7 +27,7 @@ def prepare(folder: Path, seed: int) -> list[tuple[str, ...]]:
         InputError: the folder holds something else, or the seed is negative.
     """
     if seed < 0:
-        raise InputError(f"--seed is {seed}", mend="use a number from 0 up")
+        raise InputError(f"--seed is {seed}", hint="use a number from 0 up")
     about = {"what": "scikit-learn's handwritten digits, for labelfix demo", "seed": seed}
     if not _is_ours(folder, about):
         _write(folder, seed)
@@ -67,11 +67,11 @@ def outcome(folder: Path) -> dict[str, Any]:
 def _is_ours(folder: Path, about: dict[str, Any]) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    mend = "name a new folder for the demo, such as labelfix demo tour"
+    hint = "name a new folder for the demo, such as labelfix demo tour"
     if not (folder / MARKER).is_file():
-        raise InputError("is not empty and is no demo of labelfix", mend=mend, file=folder)
+        raise InputError("is not empty and is no demo of labelfix", hint=hint, file=folder)
     if json.loads((folder / MARKER).read_text()) != about:
-        raise InputError("holds the demo of another seed", mend=mend, file=folder)
+        raise InputError("holds the demo of another seed", hint=hint, file=folder)
     return True
 
 

@@ -16,7 +16,7 @@ from labelfix.nets.weight_files import save_weights
 from labelfix.pretrain.embed import embed
 from labelfix.pretrain.run import CheckedImages, PretrainConfig, default_epochs, pretrain
 from labelfix.training.config import EpochReport
-from labelfix.training.distributed import is_first_node, meet
+from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows.output_folder import (
     OutputFolder,
     digest,
@@ -35,7 +35,7 @@ def pretrain_only(
     """Stages images and pretrain alone; returns the path of the weights."""
     run = _run_on_images(dataset, out, config, report)
     weights, _ = pretrain_backbone(dataset, decode_images(dataset, run), run)
-    meet(config.num_nodes)
+    barrier(config.num_nodes)
     if weights == config.weights:
         return weights
     return str(run.folder.stages / "pretrain" / "weights.safetensors")
@@ -48,7 +48,7 @@ def embed_only(
     run = _run_on_images(dataset, out, config, report)
     pixels = decode_images(dataset, run)
     embed_images(pixels, *pretrain_backbone(dataset, pixels, run), run)
-    meet(config.num_nodes)
+    barrier(config.num_nodes)
     return run.folder.stages / "embed" / "features.npy"
 
 
@@ -57,10 +57,10 @@ def _run_on_images(
 ) -> Run:
     if dataset.features is not None or dataset.image_column is None:
         raise InputError(
-            "has no images to learn from", mend="name them with --image-column", file=dataset.source
+            "has no images to learn from", hint="name them with --image-column", file=dataset.source
         )
     require_backbone(config)
-    folder = OutputFolder.open(out, writes=is_first_node(config.num_nodes))
+    folder = OutputFolder.open(out, writes=is_rank_zero(config.num_nodes))
     return Run(folder=folder, config=config, report=report)
 
 
@@ -75,7 +75,7 @@ def require_backbone(config: PurifyConfig) -> None:
     if named and not Path(config.weights).is_file():
         raise InputError(
             "does not exist",
-            mend="give --weights random, pretrained or a file",
+            hint="give --weights random, pretrained or a file",
             file=config.weights,
         )
 

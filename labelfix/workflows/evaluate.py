@@ -51,7 +51,7 @@ def evaluate(
     open_rows = np.array(contract.DECISIONS)[labels.decision] != "checked"
     if not open_rows.any():
         raise InputError(
-            "holds checked rows only", mend="there is nothing left to evaluate", file=run
+            "holds checked rows only", hint="there is nothing left to evaluate", file=run
         )
     had = open_rows & (labels.given >= 0)
     was_right, is_right = labels.given == right, labels.label == right
@@ -105,9 +105,9 @@ def outliers(
     inside = read_test_scores(model)
     shape = tuple(card["data"]["shape"])
     if (len(shape) == 1) != (ood_features is not None):
-        mend = "pass --ood-features FILE" if len(shape) == 1 else "leave --ood-features out"
+        hint = "pass --ood-features FILE" if len(shape) == 1 else "leave --ood-features out"
         kind = "features" if len(shape) == 1 else "images"
-        raise InputError(f"the model was trained on {kind}", mend=mend, file=ood)
+        raise InputError(f"the model was trained on {kind}", hint=hint, file=ood)
     with TemporaryDirectory(prefix="labelfix-") as scratch:
         table = inputs.read_unlabelled(ood, features=ood_features)
         samples = samples_like(table, shape, Path(scratch) / "ood.npy", ood_features or ood)

@@ -19,14 +19,14 @@ from labelfix.errors import InputError
 from labelfix.nets import backbones
 from labelfix.nets.classifiers import Ensemble, FeatureClassifier, ImageClassifier
 from labelfix.nets.weight_files import read_state, save_weights
-from labelfix.retrain.registry import Recipe
-from labelfix.workflows.corrected_dataset import Material
+from labelfix.retrain.registry import RetrainMethod
+from labelfix.workflows.corrected_dataset import CorrectedDataset
 
 WEIGHTS = "weights.safetensors"
 RETRAIN = "train it again with labelfix retrain"
 
 
-def card_of(material: Material, recipe: Recipe) -> dict[str, Any]:
+def card_of(material: CorrectedDataset, recipe: RetrainMethod) -> dict[str, Any]:
     """What a reader needs to make the net again: data, classes, architecture."""
     labels, shape = material.labels, material.train.values.shape
     source = labels.metadata.get("source", {})
@@ -58,7 +58,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         net = nets[0] if len(nets) == 1 else Ensemble(nets)
         net.load_state_dict(read_state(file))
     except (KeyError, TypeError, RuntimeError) as error:
-        raise InputError("its card does not fit its weights", mend=RETRAIN, file=file) from error
+        raise InputError("its card does not fit its weights", hint=RETRAIN, file=file) from error
     return net.eval(), card
 
 
@@ -69,12 +69,12 @@ def read_card(file: Path) -> dict[str, Any]:
         InputError: no such file, or it carries no card.
     """
     if not file.is_file():
-        raise InputError("there is no trained model", mend="run labelfix retrain", file=file)
+        raise InputError("there is no trained model", hint="run labelfix retrain", file=file)
     try:
         with safe_open(file, "np") as weights:
             return json.loads((weights.metadata() or {})["labelfix"])
     except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError("carries no card of labelfix", mend=RETRAIN, file=file) from error
+        raise InputError("carries no card of labelfix", hint=RETRAIN, file=file) from error
 
 
 def _untrained(card: dict[str, Any]) -> nn.Module:
@@ -90,7 +90,7 @@ def _untrained(card: dict[str, Any]) -> nn.Module:
 FILE = "predictions.parquet"
 
 
-def write(out: Path, logits_NK: Tensor, material: Material, card: dict[str, Any]) -> None:
+def write(out: Path, logits_NK: Tensor, material: CorrectedDataset, card: dict[str, Any]) -> None:
     """Write id, label, predicted, probabilities and energy of the rows; aside first."""
     names = np.array(material.labels.class_names, dtype=object)
     seen = material.test or material.train
@@ -118,11 +118,11 @@ def read_test_scores(model: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         InputError: there are no predictions, or not of test rows.
     """
-    file, mend = model / FILE, "train it with labelfix retrain --test TABLE"
+    file, hint = model / FILE, "train it with labelfix retrain --test TABLE"
     if not file.is_file():
-        raise InputError("there are no predictions of test rows", mend=mend, file=file)
+        raise InputError("there are no predictions of test rows", hint=hint, file=file)
     table = pq.read_table(file, columns=["probabilities", "energy"])
     if json.loads(table.schema.metadata[b"labelfix"])["rows"] != "test":
-        raise InputError("the model was trained without test rows", mend=mend, file=file)
+        raise InputError("the model was trained without test rows", hint=hint, file=file)
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return {"msp": flat.reshape(len(table), -1).max(1), "energy": -table["energy"].to_numpy()}

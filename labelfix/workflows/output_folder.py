@@ -96,7 +96,7 @@ class OutputFolder:
         """
         folder = cls(path)
         if path.exists() and not path.is_dir():
-            raise InputError("is a file", mend="give a folder to --out", file=path)
+            raise InputError("is a file", hint="give a folder to --out", file=path)
         if not writes:
             apart = Path(mkdtemp(prefix="labelfix-"))
             atexit.register(shutil.rmtree, apart, ignore_errors=True)
@@ -104,7 +104,7 @@ class OutputFolder:
         if path.is_dir() and any(path.iterdir()) and not folder._is_ours():
             raise InputError(
                 "is not empty and was not written by labelfix",
-                mend="give --out a new or empty folder",
+                hint="give --out a new or empty folder",
                 file=path,
             )
         if fresh:
@@ -114,7 +114,7 @@ class OutputFolder:
             folder._marker.write_text('{"written_by": "labelfix"}\n')
         except OSError as error:
             raise InputError(
-                f"cannot be written ({error.strerror})", mend="give --out another folder", file=path
+                f"cannot be written ({error.strerror})", hint="give --out another folder", file=path
             ) from error
         return folder
 
@@ -185,7 +185,7 @@ def reading(place: Path) -> Iterator[None]:
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise InputError(
             "a file of this stage is missing or damaged",
-            mend="run labelfix purify with --fresh, or delete this folder and run it again",
+            hint="run labelfix purify with --fresh, or delete this folder and run it again",
             file=place,
         ) from error
 

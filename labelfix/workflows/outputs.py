@@ -11,21 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfix import contract, inputs
-from labelfix.decide.decisions import Judgement, noise_rate
+from labelfix.decide.decisions import Decisions, noise_rate
 from labelfix.decide.evidence import Evidence
 from labelfix.decide.scores import Scores
 from labelfix.decide.threshold import NEVER
 from labelfix.workflows.output_folder import row_digest, versions
-from labelfix.workflows.samples import Prediction, Rows
+from labelfix.workflows.samples import LearningRows, Prediction
 from labelfix.workflows.settings import Run
 
 
 def summarise(
-    dataset: inputs.Dataset, rows: Rows, prediction: Prediction, judgement: Judgement, run: Run
+    dataset: inputs.Dataset,
+    rows: LearningRows,
+    prediction: Prediction,
+    decided: Decisions,
+    run: Run,
 ) -> dict[str, Any]:
     """summary.json: classes, noise rate, transition, evidence, decisions, timings, versions."""
     count = len(dataset)
-    decisions = Counter(contract.DECISIONS[code] for code in judgement.decisions[:count].tolist())
+    decisions = Counter(contract.DECISIONS[code] for code in decided.decisions[:count].tolist())
     audited = (dataset.checked >= 0) & (dataset.given >= 0)
     return {
         "source": source_of(dataset),
@@ -34,20 +38,20 @@ def summarise(
         "checked_rows": {"audited": int(audited.sum()), "all": int((rows.checked >= 0).sum())},
         "class_names": dataset.class_names,
         "settings": asdict(run.config)
-        | {"method": judgement.witness, "backbone": run.config.backbone_name},
-        "noise_rate": noise_rate(judgement.soft_labels, dataset.given),
-        "noise_rate_interval": noise_rate_interval(judgement.evidence),
-        "transition_matrix": judgement.transition.tolist(),
+        | {"method": decided.predictor, "backbone": run.config.backbone_name},
+        "noise_rate": noise_rate(decided.soft_labels, dataset.given),
+        "noise_rate_interval": noise_rate_interval(decided.evidence),
+        "transition_matrix": decided.transition.tolist(),
         "decisions": {name: decisions.get(name, 0) for name in contract.DECISIONS},
-        "label_changes_allowed": judgement.least_margin < NEVER,
-        "least_margin_of_a_change": judgement.least_margin,
-        "witness_weights": judgement.pool_weights,
-        "witness": {
-            "believed": judgement.witness,
-            "log_loss_on_checked_rows": judgement.witness_losses,
-            "learning": prediction.account,
+        "changes_allowed": decided.change_threshold < NEVER,
+        "change_threshold": decided.change_threshold,
+        "pool_weights": decided.pool_weights,
+        "predictor": {
+            "believed": decided.predictor,
+            "log_loss_on_checked_rows": decided.predictor_losses,
+            "learning": prediction.training_log,
         },
-        "evidence": judgement.evidence.to_dict(),
+        "evidence": decided.evidence.to_dict(),
         "notices": dataset.notices,
         "fingerprints": {
             "data": dataset.fingerprint,
@@ -78,7 +82,7 @@ def noise_rate_interval(evidence: Evidence) -> list[float] | None:
 
 def write_labels(
     dataset: inputs.Dataset,
-    judgement: Judgement,
+    decided: Decisions,
     scores: Scores,
     summary: dict[str, Any],
     run: Run,
@@ -92,7 +96,7 @@ def write_labels(
     contract.write(
         run.folder.labels,
         corrected(
-            judgement, scores, dataset.ids, dataset.class_names, dataset.given, metadata=metadata
+            decided, scores, dataset.ids, dataset.class_names, dataset.given, metadata=metadata
         ),
         other_schema=dataset.other_schema,
         other_columns=dataset.other_columns(),
@@ -101,7 +105,7 @@ def write_labels(
 
 
 def corrected(
-    judgement: Judgement,
+    decided: Decisions,
     scores: Scores,
     ids: NDArray[np.object_],
     class_names: tuple[str, ...],
@@ -111,16 +115,16 @@ def corrected(
 ) -> contract.Labels:
     """The rows of labels.parquet: the first ``len(ids)`` of those that were judged and scored."""
     rows = slice(len(ids))
-    evidence = "audited" if judgement.evidence.audited else "self-estimated"
+    evidence = "audited" if decided.evidence.audited else "self-estimated"
     return contract.Labels(
         ids=ids,
         class_names=class_names,
         given=given,
-        label=judgement.labels[rows],
-        decision=judgement.decisions[rows],
-        soft_label=judgement.soft_labels[rows],
-        weight=judgement.weights[rows],
-        review_rank=rank_within(judgement.review_ranks[rows]),
+        label=decided.labels[rows],
+        decision=decided.decisions[rows],
+        soft_label=decided.soft_labels[rows],
+        weight=decided.weights[rows],
+        review_rank=rank_within(decided.review_ranks[rows]),
         label_reliability=scores.label_reliability[rows],
         pseudo_reliability=scores.pseudo_reliability[rows],
         clid=scores.clid[rows],

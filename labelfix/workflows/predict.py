@@ -20,19 +20,19 @@ from labelfix.features.standardise import Design
 from labelfix.nets.mirroring import may_mirror
 from labelfix.predictors import dmlp, dmlp_naive
 from labelfix.predictors.bilevel.cross_fit import cross_fit
-from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, Task
-from labelfix.predictors.bilevel.registry import PLANS, STEERABLE, plan_for, sized
+from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, FoldTask
+from labelfix.predictors.bilevel.registry import METHODS, STEERABLE, method_for, sized
 from labelfix.predictors.kernel_ridge import KernelColumns, KernelRidge
-from labelfix.predictors.knn_votes import neighbour_opinions, purified_opinions
+from labelfix.predictors.knn_votes import neighbour_votes, purified_votes
 from labelfix.training.config import EpochReport
 from labelfix.training.devices import algebra_device, pick_device
 from labelfix.training.diagnostics import collapse_of
 from labelfix.workflows.progress import SILENT, Advance, Reporter
-from labelfix.workflows.samples import TEACHER, Images, Prediction, Rows
+from labelfix.workflows.samples import TEACHER, LearningRows, Prediction, RowImages
 from labelfix.workflows.settings import PurifyConfig
 
 if TYPE_CHECKING:
-    from labelfix.nets.datasets import Source
+    from labelfix.nets.datasets import BatchSource
 
 Folds = NDArray[np.int8]
 ByName = dict[str, NDArray[np.float32]]
@@ -49,20 +49,23 @@ def method_of(config: PurifyConfig, checked: int) -> str:
     name = config.method
     if name == "auto" and not checked:
         return "clid"
-    if name in PLANS and not plan_for(name, config.upper_loss, checked=bool(checked)).needs_checked:
+    if (
+        name in METHODS
+        and not method_for(name, config.upper_loss, checked=bool(checked)).needs_checked
+    ):
         return name
     if checked == 0:
         without = "--upper-loss clid" if name in STEERABLE else "--method clid"
         raise InputError(
-            "there are no checked rows", mend=f"pass some with --clean-set, or use {without}"
+            "there are no checked rows", hint=f"pass some with --clean-set, or use {without}"
         )
     if checked == 1:
-        raise InputError("there is one checked row", mend="check two or more, best a hundred")
+        raise InputError("there is one checked row", hint="check two or more, best a hundred")
     return name
 
 
 def run_methods(
-    rows: Rows,
+    rows: LearningRows,
     graph: Neighbours,
     config: PurifyConfig,
     report: Reporter = SILENT,
@@ -89,28 +92,28 @@ def run_methods(
     """
     method = method_of(config, int((rows.checked >= 0).sum()))
     fold = folds_of(rows, config.seed)
-    if method in PLANS:
-        found, account = run_bilevel(method, rows, fold, config, report, scratch)
-        further = [kernel_opinion(rows, fold, config)]
+    if method in METHODS:
+        found, training_log = run_bilevel(method, rows, fold, config, report, scratch)
+        auxiliary = [kernel_prediction(rows, fold, config)]
     else:
-        found, account, further = run_dmlp(rows, graph, fold, config, report)
+        found, training_log, auxiliary = run_dmlp(rows, graph, fold, config, report)
     usable = without_collapsed(found, rows.known, report)
-    votes_NK = neighbour_opinions(graph, rows.known, fold, rows.classes)
+    votes_NK = neighbour_votes(graph, rows.known, fold, rows.classes)
     return Prediction(
         log_probabilities=usable,
-        opinions=np.stack([votes_NK, *further]),
+        auxiliary=np.stack([votes_NK, *auxiliary]),
         folds=fold,
-        account={name: account[name] for name in usable},
+        training_log={name: training_log[name] for name in usable},
     )
 
 
-def kernel_opinion(rows: Rows, fold: Folds, config: PurifyConfig) -> NDArray[np.float32]:
+def kernel_prediction(rows: LearningRows, fold: Folds, config: PurifyConfig) -> NDArray[np.float32]:
     """What the kernel classifier says of each row, out of fold, ``(N + M, K)``."""
     design = Design.of(rows.features, algebra_device(config.device))
     return KernelRidge(KernelColumns(design), rows.known, fold, rows.classes).own()
 
 
-def folds_of(rows: Rows, seed: int) -> Folds:
+def folds_of(rows: LearningRows, seed: int) -> Folds:
     """The rows' folds, ``(N + M,)``, balanced in the right label where it is known, else the given.
 
     Not in both: then every fold would repeat the others' counts of T, and the evidence on a fold
@@ -147,7 +150,7 @@ def without_collapsed(
 
 def run_bilevel(
     method: str,
-    rows: Rows,
+    rows: LearningRows,
     fold: Folds,
     config: PurifyConfig,
     report: Reporter,
@@ -161,18 +164,21 @@ def run_bilevel(
     which of the two serves better.
     """
     task = task_of(rows, fold, config)
-    plan = plan_for(method, config.upper_loss, checked=bool((rows.checked >= 0).any()))
+    plan = method_for(method, config.upper_loss, checked=bool((rows.checked >= 0).any()))
     plan, epochs = sized(plan, task)
     loop = replace(config.loop, seed=config.seed, epochs=epochs)
     with report.task(f"purify ({method}, {epochs} epochs a fold)") as advance:
         found = cross_fit(task, plan, loop, scratch=scratch, on_epoch=partial(_tell, advance))
-    for line in (*task.source.remarks, *found.account["alarms"]):
+    for line in (*task.source.remarks, *found.training_log["alarms"]):
         report.say(f"{method}: {line}")
-    log_probabilities, account = {method: found.log_probabilities}, {method: found.account}
+    log_probabilities, training_log = (
+        {method: found.log_probabilities},
+        {method: found.training_log},
+    )
     if found.corrected is not None:
         log_probabilities[method + TEACHER] = found.corrected
-        account[method + TEACHER] = {}
-    return log_probabilities, account
+        training_log[method + TEACHER] = {}
+    return log_probabilities, training_log
 
 
 def _tell(advance: Advance, done: int, total: int, report: EpochReport) -> None:
@@ -180,10 +186,10 @@ def _tell(advance: Advance, done: int, total: int, report: EpochReport) -> None:
     advance(done, total, "" if loss is None else f"loss {loss:.3f}")
 
 
-def task_of(rows: Rows, fold: Folds, config: PurifyConfig) -> Task:
+def task_of(rows: LearningRows, fold: Folds, config: PurifyConfig) -> FoldTask:
     """The rows as students see them: images where DATA has them and the settings say so."""
     features = FeatureRows(rows.features)
-    source: Source = features
+    source: BatchSource = features
     make: Callable[[], nn.Module]
     if rows.images is not None and learns_from_images(config):
         from labelfix.nets.datasets import ImageSource  # timm takes seconds
@@ -194,7 +200,7 @@ def task_of(rows: Rows, fold: Folds, config: PurifyConfig) -> Task:
     else:
         features.noise = FEATURE_NOISE
         make = partial(FeatureNet, features.columns, rows.classes)
-    return Task(
+    return FoldTask(
         source=source,
         frozen=features,
         given=rows.given,
@@ -215,7 +221,7 @@ def learns_from_images(config: PurifyConfig) -> bool:
     return pick_device(config.device).type == "cuda"
 
 
-def _image_net(*, images: Images, classes: int, seed: int) -> nn.Module:
+def _image_net(*, images: RowImages, classes: int, seed: int) -> nn.Module:
     from labelfix.nets import backbones
     from labelfix.nets.classifiers import ImageClassifier
 
@@ -225,7 +231,7 @@ def _image_net(*, images: Images, classes: int, seed: int) -> nn.Module:
 
 
 def run_dmlp(
-    rows: Rows,
+    rows: LearningRows,
     graph: Neighbours,
     fold: Folds,
     config: PurifyConfig,
@@ -235,7 +241,7 @@ def run_dmlp(
 
     These soft labels come from DMLP, the neighbours' votes, and the kernel classifier twice: of all
     labels, and of the checked rows alone, which say more than all others where most labels are
-    wrong. Kernel and neighbours then learn from them too, as further opinions beside the net and
+    wrong. Kernel and neighbours then learn from them too, as auxiliary auxiliary beside the net and
     beside DMLP.
     """
     device = algebra_device(config.device)
@@ -256,14 +262,14 @@ def run_dmlp(
         kernel = KernelRidge(columns, rows.known, fold, rows.classes)
         sure = KernelRidge(columns, rows.checked, fold, rows.classes)
         learned = zip(nested, kernel.nested(), sure.nested(), strict=True)
-        witnesses = [
-            (*said, neighbour_opinions(graph, rows.known, fold, rows.classes, hidden=hidden))
+        predictors = [
+            (*said, neighbour_votes(graph, rows.known, fold, rows.classes, hidden=hidden))
             for hidden, said in enumerate(learned)
         ]
-        targets = fold_targets(witnesses, rows.given, rows.checked, fold)
-        further = [purified_opinions(graph, targets), kernel.retrained(targets)]
+        targets = fold_targets(predictors, rows.given, rows.checked, fold)
+        auxiliary = [purified_votes(graph, targets), kernel.retrained(targets)]
     with report.task("purify (dmlp-naive)") as advance:
-        retrained = dmlp_naive.fit_head(
+        retrained = dmlp_naive.fit_fold_mlps(
             design
             if device.type == "cpu" and config.devices * config.num_nodes == 1
             else rows.features,  # worker processes measure for themselves
@@ -271,10 +277,10 @@ def run_dmlp(
             loop=replace(config.loop, seed=config.seed),
             on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
         )
-    second: Found = {"dmlp-naive": retrained}, {"dmlp-naive": {}}, further
+    second: Found = {"dmlp-naive": retrained}, {"dmlp-naive": {}}, auxiliary
     if config.method == "dmlp-naive":
         return second
-    return first[0] | second[0], first[1] | second[1], further
+    return first[0] | second[0], first[1] | second[1], auxiliary
 
 
 def without_remark(advance: Advance) -> Callable[[int, int], None]:

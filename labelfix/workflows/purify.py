@@ -1,7 +1,7 @@
 """The flow of purify on one page: read, pretrain, embed, purify, judge, score, write.
 
     Dataset ── images ── pretrain ── embed ──┐
-       └────────────── features ─────────────┴─ Rows ── neighbours ── predict ── judge ── score
+       └────────────── features ─────────────┴─ rows ── neighbours ── predict ── decide ── score
 
 Each function takes typed artifacts and returns one; work that takes long is a stage in the output
 folder, complete or absent, and skipped when its fingerprint has not changed.
@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 
 from labelfix import inputs
-from labelfix.decide.decisions import JudgeConfig, Judgement, judge
+from labelfix.decide.decisions import DecideConfig, Decisions, decide
 from labelfix.decide.scores import Scores, score
 from labelfix.features.neighbours import Neighbours, nearest
 from labelfix.features.standardise import Matrix, Stacked
 from labelfix.training.devices import algebra_device
-from labelfix.training.distributed import is_first_node, meet
+from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows.output_folder import OutputFolder, digest, fingerprint, reading, write_json
 from labelfix.workflows.outputs import summarise, write_labels
 from labelfix.workflows.predict import method_of, run_methods
 from labelfix.workflows.progress import SILENT, Reporter
-from labelfix.workflows.samples import Images, Prediction, Rows, gather
+from labelfix.workflows.samples import LearningRows, Prediction, RowImages, gather
 from labelfix.workflows.settings import PurifyConfig, Run
 
 
@@ -61,20 +61,20 @@ def purify(
     method_of(config, int((dataset.checked >= 0).sum()) + len(dataset.clean_labels))
     if dataset.features is None:
         _embedding().require_backbone(config)
-    first = is_first_node(config.num_nodes)
+    first = is_rank_zero(config.num_nodes)
     folder = OutputFolder.open(out, fresh=fresh, writes=first)
     run = Run(folder=folder, config=config, report=report)
     dataset, rows = rows_of(dataset, run)
     graph = find_neighbours(rows, run)
     prediction = predict(rows, graph, run)
-    judgement = decide(rows, prediction, config)
-    scores = score_rows(rows, graph, prediction, judgement, run)
-    summary = summarise(dataset, rows, prediction, judgement, run)
+    decided = run_decide(rows, prediction, config)
+    scores = score_rows(rows, graph, prediction, decided, run)
+    summary = summarise(dataset, rows, prediction, decided, run)
     if first:
-        write_labels(dataset, judgement, scores, summary, run)
+        write_labels(dataset, decided, scores, summary, run)
         run.seconds["total"] = round(time.monotonic() - started, 3)
         write_json(run.folder.summary, summary)
-    meet(config.num_nodes)
+    barrier(config.num_nodes)
     return summary
 
 
@@ -83,7 +83,7 @@ def read(data: Path, clean: Path | None = None, **columns: str | None) -> inputs
     return inputs.read(data, clean, **columns)
 
 
-def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Rows]:
+def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, LearningRows]:
     """The rows to learn from: given features, or images embedded by a backbone.
 
     Returns the dataset too: only images show which clean rows are DATA's under another id.
@@ -104,7 +104,7 @@ def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Rows]:
     extra[np.isin(dataset.clean_rows, matched.clean_rows)] = matched.clean_labels
     weights, key = images.pretrain_backbone(matched, pixels, run)
     features, key = images.embed_images(pixels, weights, key, run)
-    kept = Images(pixels=pixels.images, backbone=run.config.backbone_name, weights=weights)
+    kept = RowImages(pixels=pixels.images, backbone=run.config.backbone_name, weights=weights)
     return matched, gather(matched, features, pixels.keys, key, extra, kept)
 
 
@@ -115,7 +115,7 @@ def _embedding() -> ModuleType:
     return embed
 
 
-def find_neighbours(rows: Rows, run: Run) -> Neighbours:
+def find_neighbours(rows: LearningRows, run: Run) -> Neighbours:
     """Stage neighbours: the graph that predictions and scores share."""
 
     def build(place: Path) -> None:
@@ -131,7 +131,7 @@ def find_neighbours(rows: Rows, run: Run) -> Neighbours:
         )
 
 
-def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
+def predict(rows: LearningRows, graph: Neighbours, run: Run) -> Prediction:
     """Stage purify: the method's out-of-fold predictions."""
     key = fingerprint(
         rows=rows.key, given=digest(rows.given), checked=digest(rows.checked),
@@ -146,35 +146,35 @@ def predict(rows: Rows, graph: Neighbours, run: Run) -> Prediction:
         shutil.rmtree(scratch, ignore_errors=True)
         for name, logs_NK in prediction.log_probabilities.items():
             np.save(place / f"log_probabilities-{name}.npy", logs_NK)
-        np.save(place / "opinions.npy", prediction.opinions)
+        np.save(place / "auxiliary.npy", prediction.auxiliary)
         np.save(place / "folds.npy", prediction.folds)
-        write_json(place / "account.json", prediction.account)
+        write_json(place / "training_log.json", prediction.training_log)
 
     place = run.stage("purify", key, build)
     with reading(place):
-        account = json.loads((place / "account.json").read_text())
+        training_log = json.loads((place / "training_log.json").read_text())
         return Prediction(
             log_probabilities={
-                name: np.load(place / f"log_probabilities-{name}.npy") for name in account
+                name: np.load(place / f"log_probabilities-{name}.npy") for name in training_log
             },
-            opinions=np.load(place / "opinions.npy"),
+            auxiliary=np.load(place / "auxiliary.npy"),
             folds=np.load(place / "folds.npy"),
-            account=account,
+            training_log=training_log,
         )
 
 
 def score_rows(
-    rows: Rows, graph: Neighbours, prediction: Prediction, judgement: Judgement, run: Run
+    rows: LearningRows, graph: Neighbours, prediction: Prediction, decided: Decisions, run: Run
 ) -> Scores:
     """Stage score: the reliabilities and CLID of every row."""
     key = fingerprint(
-        rows=rows.key, soft_labels=digest(judgement.soft_labels), witness=judgement.witness,
+        rows=rows.key, soft_labels=digest(decided.soft_labels), predictor=decided.predictor,
         given=digest(rows.given), device=run.config.device,
     )  # fmt: skip
 
     def build(place: Path) -> None:
         with run.report.task("score"):
-            scores = run_scores(rows, graph, prediction, judgement, run.config)
+            scores = run_scores(rows, graph, prediction, decided, run.config)
         np.savez(place / "scores.npz", **vars(scores))
 
     place = run.stage("score", key, build)
@@ -188,10 +188,10 @@ def score_rows(
 
 
 def run_scores(
-    rows: Rows,
+    rows: LearningRows,
     graph: Neighbours,
     prediction: Prediction,
-    judgement: Judgement,
+    decided: Decisions,
     config: PurifyConfig,
 ) -> Scores:
     """The scores, in memory."""
@@ -201,18 +201,18 @@ def run_scores(
         rows.given,
         rows.checked,
         prediction.folds,
-        judgement.soft_labels,
-        prediction.of_student(judgement.witness),
+        decided.soft_labels,
+        prediction.of_student(decided.predictor),
         device=algebra_device(config.device),
     )
 
 
-def decide(rows: Rows, prediction: Prediction, config: PurifyConfig) -> Judgement:
+def run_decide(rows: LearningRows, prediction: Prediction, config: PurifyConfig) -> Decisions:
     """Stage judge: posterior, decisions and evidence; cheap, so it is done every time."""
-    return judge(
+    return decide(
         prediction.candidates,
         rows.given,
         rows.checked,
         prediction.folds,
-        JudgeConfig(min_precision=config.min_precision),
+        DecideConfig(min_precision=config.min_precision),
     )

@@ -16,11 +16,11 @@ from labelfix import contract
 from labelfix.equations.intervals import wilson_interval
 from labelfix.errors import InputError
 from labelfix.nets.classifiers import predict_logits
-from labelfix.retrain.problem import Targets, Task
+from labelfix.retrain.problem import Problem, Targets
 from labelfix.retrain.registry import (
-    RECIPES,
-    Recipe,
+    METHODS,
     Retrained,
+    RetrainMethod,
     batch_size,
     default_epochs,
     retrain,
@@ -29,9 +29,9 @@ from labelfix.retrain.registry import (
 from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.devices import pick_device
 from labelfix.training.diagnostics import collapse_of
-from labelfix.training.distributed import is_first_node, meet
+from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows import model_files
-from labelfix.workflows.corrected_dataset import Material
+from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.model_files import card_of, save_model
 from labelfix.workflows.output_folder import (
     code_fingerprint,
@@ -43,7 +43,6 @@ from labelfix.workflows.output_folder import (
 from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.settings import require_settings
 
-METHODS = tuple(RECIPES)
 LABELS = ("purified", "given")
 
 
@@ -66,12 +65,12 @@ class RetrainConfig:
     changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_settings(self, method=METHODS, labels=LABELS)
+        require_settings(self, method=tuple(METHODS), labels=LABELS)
         settings_of(self.method, self.changes)
 
     @property
-    def recipe(self) -> Recipe:
-        return RECIPES[self.method]
+    def recipe(self) -> RetrainMethod:
+        return METHODS[self.method]
 
     @property
     def method_settings(self) -> Any:  # noqa: ANN401  (each method has its own dataclass)
@@ -106,7 +105,7 @@ class Outcome:
 
 
 def run(
-    material: Material, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+    material: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
 ) -> dict[str, Any]:
     """Train on the labels that the settings name, test, and write weights, predictions, metrics.
 
@@ -126,19 +125,19 @@ def run(
         DegenerateLearningError: the loss is no longer finite.
     """
     metrics = train_and_test(material, out, config, report=report).metrics
-    meet(config.num_nodes)
+    barrier(config.num_nodes)
     return metrics
 
 
 def train_and_test(
-    material: Material, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+    material: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
 ) -> Outcome:
     """:func:`run`, with the logits too."""
     started = time.monotonic()
     if config.labels == "given" and (material.labels.given < 0).all():
         raise InputError(
             "no row has a given label",
-            mend="add this column, or train on the purified labels alone",
+            hint="add this column, or train on the purified labels alone",
             file=material.file,
             column="given_label",
         )
@@ -175,18 +174,20 @@ def train_and_test(
         "seconds": round(time.monotonic() - started, 3),
         "versions": versions(),
     }
-    if is_first_node(config.num_nodes):
+    if is_rank_zero(config.num_nodes):
         _write(out, trained.net, logits, material, metrics, config)
         checkpoint.unlink(missing_ok=True)
     return Outcome(metrics=metrics, logits=logits)
 
 
-def plan(material: Material, targets: Targets, config: RetrainConfig) -> tuple[Task, LoopConfig]:
+def plan(
+    material: CorrectedDataset, targets: Targets, config: RetrainConfig
+) -> tuple[Problem, LoopConfig]:
     """The task and how long it is trained, by the number of labelled rows."""
     rows = int(targets.labelled.sum())
     default = default_epochs(rows, material.pixels, pick_device(config.device))
     loop = config.loop(config.epochs or default, rows)
-    task = Task(
+    task = Problem(
         make_net=material.net_maker(config.seed),
         source=material.train.source_for(targets.codes),
         targets=targets,
@@ -199,7 +200,7 @@ def plan(material: Material, targets: Targets, config: RetrainConfig) -> tuple[T
 
 
 def _train(
-    task: Task, loop: LoopConfig, config: RetrainConfig, checkpoint: Path, report: Reporter
+    task: Problem, loop: LoopConfig, config: RetrainConfig, checkpoint: Path, report: Reporter
 ) -> Retrained:
     """The training, with its progress."""
     title = f"retrain ({config.method}, {config.labels} labels, {loop.epochs} epochs)"
@@ -219,7 +220,7 @@ def _write(
     out: Path,
     net: nn.Module,
     logits: torch.Tensor,
-    material: Material,
+    material: CorrectedDataset,
     metrics: dict[str, Any],
     config: RetrainConfig,
 ) -> None:
@@ -257,7 +258,7 @@ def targets_of(
         weights = (labels.given >= 0).astype(np.float32)
     if not (weights[~left_out] > 0).any():
         raise InputError(
-            "no row is left to train on", mend="check --labels and the overlap with the test table"
+            "no row is left to train on", hint="check --labels and the overlap with the test table"
         )
     return Targets(
         soft_labels=soft,
@@ -269,7 +270,9 @@ def targets_of(
     )
 
 
-def _checkpoint(out: Path, material: Material, task: Task, config: RetrainConfig) -> Path:
+def _checkpoint(
+    out: Path, material: CorrectedDataset, task: Problem, config: RetrainConfig
+) -> Path:
     """Where this very training keeps its state; those of others are removed.
 
     Raises:
@@ -283,7 +286,7 @@ def _checkpoint(out: Path, material: Material, task: Task, config: RetrainConfig
         rows=digest(material.train.keys), backbone=material.backbone, weights=material.weights,
     )  # fmt: skip
     own = out / f"checkpoint-{key[:12]}.pt"
-    if not is_first_node(config.num_nodes):
+    if not is_rank_zero(config.num_nodes):
         return own
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -292,7 +295,7 @@ def _checkpoint(out: Path, material: Material, task: Task, config: RetrainConfig
                 other.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror})", mend="give --out another folder", file=out
+            f"cannot be written ({error.strerror})", hint="give --out another folder", file=out
         ) from error
     return own
 

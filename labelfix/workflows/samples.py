@@ -15,7 +15,7 @@ TEACHER = "-teacher"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class RowImages:
     """The rows' images, for methods that train on them.
 
     Attributes:
@@ -30,7 +30,7 @@ class Images:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class LearningRows:
     """What a method learns from: DATA's N rows, then the M rows that are in CLEAN alone.
 
     Attributes:
@@ -49,7 +49,7 @@ class Rows:
     content: NDArray[np.uint64]
     classes: int
     key: str
-    images: Images | None = None
+    images: RowImages | None = None
 
     @property
     def known(self) -> NDArray[np.int32]:
@@ -65,27 +65,27 @@ class Prediction:
         log_probabilities: out-of-fold log p(y|x) of each method by name, ``(N + M, K)`` float32;
             under a name with ``-teacher``, the log of labels that a teacher corrected, for which
             it was told the row's given label.
-        opinions: ``(J, N + M, K)`` float32, out-of-fold logs of what else is known of each row,
+        auxiliary: ``(J, N + M, K)`` float32, out-of-fold logs of what else is known of each row,
             whatever the method: the votes of its neighbours' labels and, but for ``dmlp`` alone,
             the kernel classifier's prediction; where there are purified soft labels, that learns
             from them, and the neighbours vote by them too.
         folds: ``(N + M,)`` int8.
-        account: what each method says of its learning, by name.
+        training_log: what each method says of its learning, by name.
     """
 
     log_probabilities: dict[str, NDArray[np.float32]]
-    opinions: NDArray[np.float32]
+    auxiliary: NDArray[np.float32]
     folds: NDArray[np.int8]
-    account: dict[str, Any]
+    training_log: dict[str, Any]
 
     @property
     def candidates(self) -> dict[str, list[NDArray[np.float32]]]:
-        """What the judge may believe: each method, with the opinions beside it."""
-        return {name: [logs, *self.opinions] for name, logs in self.log_probabilities.items()}
+        """What the judge may believe: each method, with the auxiliary beside it."""
+        return {name: [logs, *self.auxiliary] for name, logs in self.log_probabilities.items()}
 
-    def of_student(self, witness: str) -> NDArray[np.float32]:
-        """The prediction that saw no label of the row: a teacher's student, else the witness."""
-        return self.log_probabilities[witness.removesuffix(TEACHER)]
+    def of_student(self, predictor: str) -> NDArray[np.float32]:
+        """The prediction that saw no label of the row: a teacher's student, else the predictor."""
+        return self.log_probabilities[predictor.removesuffix(TEACHER)]
 
 
 def gather(
@@ -94,10 +94,10 @@ def gather(
     content: NDArray[np.uint64],
     key: str,
     extra: NDArray[np.int32],
-    images: Images | None = None,
-) -> Rows:
+    images: RowImages | None = None,
+) -> LearningRows:
     """DATA's rows over the ``extra`` checked ones."""
-    return Rows(
+    return LearningRows(
         features=features,
         given=np.concatenate([dataset.given, np.full(len(extra), -1, np.int32)]),
         checked=np.concatenate([dataset.checked, extra]),

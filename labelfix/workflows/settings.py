@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from labelfix.errors import InputError
-from labelfix.predictors.bilevel.registry import PLANS, STEERABLE
+from labelfix.predictors.bilevel import registry as bilevel
+from labelfix.predictors.bilevel.registry import STEERABLE
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES
 from labelfix.training.config import LoopConfig
 from labelfix.training.devices import pick_device, require_hardware
@@ -17,7 +18,7 @@ from labelfix.training.distributed import require_nodes
 from labelfix.workflows.output_folder import OutputFolder
 from labelfix.workflows.progress import Reporter
 
-METHODS = ("auto", "dmlp", "dmlp-naive", *PLANS)
+METHODS = ("auto", "dmlp", "dmlp-naive", *bilevel.METHODS)
 LEARN_FROM = ("auto", "features", "images")
 PRETRAINING = ("simclr", "moco", "none")
 
@@ -53,13 +54,13 @@ def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
         if getattr(settings, name) not in allowed:
             raise InputError(
                 f"--{name.replace('_', '-')} is '{getattr(settings, name)}'",
-                mend=f"use one of {', '.join(allowed)}",
+                hint=f"use one of {', '.join(allowed)}",
             )
     for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
         value = getattr(settings, name)
         if value is not None and value < least:
             option = name.replace("_", "-")
-            raise InputError(f"--{option} is {value}", mend=f"use a number from {least} up")
+            raise InputError(f"--{option} is {value}", hint=f"use a number from {least} up")
     require_hardware(settings.device, settings.devices, settings.num_nodes, settings.precision)
     require_nodes(settings.num_nodes)
 
@@ -94,11 +95,11 @@ class PurifyConfig:
         if self.upper_loss != "auto" and self.method not in STEERABLE:
             raise InputError(
                 f"--upper-loss does not go with --method {self.method}",
-                mend=f"use it with {' or '.join(STEERABLE)}",
+                hint=f"use it with {' or '.join(STEERABLE)}",
             )
         if not 0 <= self.min_precision <= 1:
             raise InputError(
-                f"--min-precision is {self.min_precision}", mend="use a share from 0 to 1"
+                f"--min-precision is {self.min_precision}", hint="use a share from 0 to 1"
             )
 
     @property

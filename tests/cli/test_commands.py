@@ -159,7 +159,7 @@ def test_the_evidence_ends_in_a_verdict(purified, capfd, value, low, high, sente
     summary["evidence"]["label_accuracy_gain"] = {"value": value, "low": low, "high": high}
     Terminal().evidence(summary)
     assert sentence in capfd.readouterr().out
-    Terminal().evidence(summary | {"label_changes_allowed": False})  # then nothing got worse
+    Terminal().evidence(summary | {"changes_allowed": False})  # then nothing got worse
     assert sentence not in capfd.readouterr().out
     Terminal().evidence(summary | {"evidence": summary["evidence"] | {"audited": False}})
     assert sentence not in capfd.readouterr().out
@@ -371,8 +371,8 @@ def test_a_full_disk_or_memory_is_one_line_and_status_1(
 DAMAGE = {
     "neighbours/rows.npy": None,
     "neighbours/similarities.npy": b"x",
-    "purify/opinions.npy": "cut",
-    "purify/account.json": b"{",
+    "purify/auxiliary.npy": "cut",
+    "purify/training_log.json": b"{",
     "purify/folds.npy": b"",
     "score/scores.npz": "cut",
 }

@@ -1,4 +1,4 @@
-"""The posterior pool by hand, and what judge() decides: never worse, all kinds, honest figures."""
+"""The posterior pool by hand, and what decide() decides: never worse, all kinds, honest figures."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 
 from labelfix.contract import DECISIONS
 from labelfix.decide import decisions as judging
-from labelfix.decide.decisions import JudgeConfig, judge, measure
+from labelfix.decide.decisions import DecideConfig, decide, measure
 from labelfix.decide.pooling import fit_pool
 from labelfix.decide.threshold import NEVER
 from labelfix.equations import posterior as eq
@@ -52,23 +52,29 @@ def test_transition_approaches_the_truth_with_many_rows():
 
 def test_the_prior_of_a_transition_follows_the_spread():
     nothing = torch.tensor([], dtype=torch.int64)
-    spread = torch.tensor([[0.0, 0.9, 0.1], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]], dtype=torch.float64)
-    found = eq.transition_matrix(nothing, nothing, 3, spread)  # no row: a rate of one half
-    assert torch.allclose(found, 0.5 * torch.eye(3, dtype=torch.float64) + 0.5 * spread)
+    error_transition = torch.tensor(
+        [[0.0, 0.9, 0.1], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]], dtype=torch.float64
+    )
+    found = eq.transition_matrix(
+        nothing, nothing, 3, error_transition
+    )  # no row: a rate of one half
+    assert torch.allclose(found, 0.5 * torch.eye(3, dtype=torch.float64) + 0.5 * error_transition)
 
 
 def test_rate_and_spread_have_priors_of_their_own():
     right, given = torch.tensor([0, 0, 0, 0, 1]), torch.tensor([0, 0, 1, 2, 1])
-    spread = torch.tensor([[0, 0.9, 0.1], [0.5, 0, 0.5], [0.2, 0.8, 0]], dtype=torch.float64)
+    error_transition = torch.tensor(
+        [[0, 0.9, 0.1], [0.5, 0, 0.5], [0.2, 0.8, 0]], dtype=torch.float64
+    )
     found = eq.transition_matrix(
-        right, given, 3, spread, rate=0.1, prior_rows=2, rate_rows=5, spread_rows=8
+        right, given, 3, error_transition, rate=0.1, prior_rows=2, rate_rows=5, transition_rows=8
     )
     pooled = (2 + 0.1 * 5) / (5 + 5)
     rate = (2 + 2 * pooled) / (4 + 2)
     went = torch.tensor([0, (1 + 8 * 0.9) / 10, (1 + 8 * 0.1) / 10], dtype=torch.float64)
     assert torch.allclose(found[0, 1:], rate * went[1:], rtol=1e-12)
     assert float(found[0, 0]) == pytest.approx(1 - rate)
-    assert torch.allclose(found[2, :2], pooled * spread[2, :2], rtol=1e-12)
+    assert torch.allclose(found[2, :2], pooled * error_transition[2, :2], rtol=1e-12)
     assert torch.allclose(found.sum(1), torch.ones(3, dtype=torch.float64))
 
 
@@ -81,9 +87,9 @@ def test_no_noise_at_all_is_no_division_by_zero():
 def test_one_pass_of_the_spread_by_hand():
     p = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], dtype=torch.float64)
     given = torch.tensor([1, 1, 0])
-    assert np.allclose(eq.spread_of_errors(p, given, passes=1), [[0, 1], [1, 0]])
+    assert np.allclose(eq.error_transition(p, given, passes=1), [[0, 1], [1, 0]])
     three = torch.cat([p, p[:, :1]], 1) / (1 + p[:, :1])  # a third class that nobody gave
-    shape = eq.spread_of_errors(three, given, prior_rows=1.0, passes=1)
+    shape = eq.error_transition(three, given, prior_rows=1.0, passes=1)
     start = 0.8 * np.eye(3) + 0.1 * (1 - np.eye(3))
     counts = np.zeros((3, 3))
     for row, code in zip(three.numpy(), given.tolist(), strict=True):
@@ -99,7 +105,7 @@ def test_the_spread_finds_where_wrong_labels_go_without_a_checked_row(quality):
     right = random.integers(0, 4, 8000)
     given = np.where(random.random(8000) < 0.2, (right + 1) % 4, right)
     p = torch.from_numpy(witness(right, 4, quality)).double().exp()
-    found = eq.spread_of_errors(p, torch.from_numpy(given))
+    found = eq.error_transition(p, torch.from_numpy(given))
     assert (found[range(4), [1, 2, 3, 0]] > 0.9).all()
     assert torch.equal(found.diagonal(), torch.zeros(4, dtype=torch.float64))
     assert torch.allclose(found.sum(1), torch.ones(4, dtype=torch.float64))
@@ -216,7 +222,7 @@ def test_the_pool_is_calibrated_and_beats_both_witnesses():
     half = slice(0, 2000)
     pool = fit_pool([logs[half]], given[half], right[half], folds[half])
     rest = slice(2000, None)
-    q = pool.judge([logs[rest]], given[rest])
+    q = pool.posterior([logs[rest]], given[rest])
     assert np.allclose(q.sum(1), 1)
     hit = q.argmax(1) == right[rest]
     assert hit.mean() > (given[rest] == right[rest]).mean() + 0.03
@@ -227,16 +233,16 @@ def test_the_pool_is_calibrated_and_beats_both_witnesses():
 def test_a_row_without_label_gets_the_predictions_best():
     right, given, _, folds, logs = case()
     pool = fit_pool([logs], given, right, folds)
-    q = pool.judge([logs[:3]], np.array([-1, -1, 0], dtype=np.int32))
+    q = pool.posterior([logs[:3]], np.array([-1, -1, 0], dtype=np.int32))
     assert (q[:2].argmax(1) == logs[:2].argmax(1)).all()
 
 
 # --- judge ----------------------------------------------------------------------------------
 
 
-def run(noise=0.3, config=JudgeConfig(), **settings):  # noqa: B008  (frozen)
+def run(noise=0.3, config=DecideConfig(), **settings):  # noqa: B008  (frozen)
     right, given, checked, folds, logs = case(noise=noise, **settings)
-    return right, given, checked, judge({"dmlp": [logs]}, given, checked, folds, config)
+    return right, given, checked, decide({"dmlp": [logs]}, given, checked, folds, config)
 
 
 @pytest.mark.parametrize("quality", [0.0, 1.0, 3.0])
@@ -251,9 +257,9 @@ def test_few_checked_rows_suffice_where_errors_go_one_way():
     random = np.random.default_rng(1)
     given = np.where(random.random(3000) < 0.1, (right + 1) % 10, right).astype(np.int32)
     left = checked < 0
-    found = judge({"dmlp": [logs]}, given, checked, folds)
+    found = decide({"dmlp": [logs]}, given, checked, folds)
     pool = fit_pool([logs[~left]], given[~left], right[~left], folds[~left])  # even spread
-    plain = pool.judge([logs], given).argmax(1)
+    plain = pool.posterior([logs], given).argmax(1)
     best = found.soft_labels.argmax(1)
     assert (best != right)[left].mean() < (plain != right)[left].mean() / 2
 
@@ -320,17 +326,17 @@ def test_review_ranks_by_hand():
 
 def test_min_precision_holds_changes_back():
     _, _, _, free = run(noise=0.35)
-    _, _, _, strict = run(noise=0.35, config=JudgeConfig(min_precision=0.95))
+    _, _, _, strict = run(noise=0.35, config=DecideConfig(min_precision=0.95))
     changed = strict.decisions == CORRECT
     assert 0 < changed.sum() < (free.decisions == CORRECT).sum()
     assert strict.soft_labels.max(1)[changed].min() >= 0.95
-    _, _, _, never = run(noise=0.35, config=JudgeConfig(min_precision=1.0))
+    _, _, _, never = run(noise=0.35, config=DecideConfig(min_precision=1.0))
     assert not ((never.decisions == CORRECT) & (never.soft_labels.max(1) < 1)).any()
 
 
 def test_precision_asked_for_holds_changes_back():
     _, _, _, bold = run(noise=0.35)
-    _, _, _, timid = run(noise=0.35, config=JudgeConfig(min_precision=0.95))
+    _, _, _, timid = run(noise=0.35, config=DecideConfig(min_precision=0.95))
     assert (timid.decisions == CORRECT).sum() < (bold.decisions == CORRECT).sum()
     assert (timid.decisions == REVIEW).sum() > (bold.decisions == REVIEW).sum()
 
@@ -343,8 +349,8 @@ def test_changes_that_did_harm_close_the_gate():
     given[430:] = -1
     checked = np.where(np.arange(440) < 400, right, -1).astype(np.int32)
     worthless = np.log(np.tile([0.5, 0.5], (440, 1)))
-    found = judge({"dmlp": [worthless]}, given, checked, folds)
-    assert found.least_margin == NEVER
+    found = decide({"dmlp": [worthless]}, given, checked, folds)
+    assert found.change_threshold == NEVER
     assert not (found.decisions == CORRECT).any()
     left = (checked < 0) & (given >= 0)
     assert (found.labels[left] == given[left]).all()
@@ -358,13 +364,13 @@ def test_worthless_predictions_change_next_to_nothing(seed):
     right, given, checked, found = run(quality=0.0, noise=0.2, rows=1000, seed=seed)
     left = checked < 0
     assert (found.labels == right)[left].mean() >= (given == right)[left].mean() - 0.01
-    if found.least_margin == NEVER:
+    if found.change_threshold == NEVER:
         assert (found.labels[left] == given[left]).all()
 
 
 def test_fills_need_no_precision():
     right, given, checked, folds, logs = case(missing=50)
-    found = judge({"dmlp": [logs]}, given, checked, folds, JudgeConfig(min_precision=1.0))
+    found = decide({"dmlp": [logs]}, given, checked, folds, DecideConfig(min_precision=1.0))
     assert not (found.decisions == CORRECT).any()
     filled = found.decisions == FILL
     assert filled.sum() == 50
@@ -375,7 +381,7 @@ def test_one_checked_row_is_enough_to_run():
     right, given, _, folds, logs = case()
     checked = np.full(len(right), -1, np.int32)
     checked[7] = right[7]
-    found = judge({"dmlp": [logs]}, given, checked, folds)
+    found = decide({"dmlp": [logs]}, given, checked, folds)
     assert found.evidence.rows == 1
     assert np.isfinite(found.soft_labels).all()
 
@@ -408,7 +414,7 @@ def test_without_audited_rows_all_given_labels_tell_the_noise(noise):
     right, given, _, folds, logs = case(rows=4000, noise=noise, quality=4.0)
     given[:150] = -1  # checked rows that nobody had labelled
     checked = np.where(np.arange(len(right)) < 150, right, -1).astype(np.int32)
-    found, left = judge({"dmlp": [logs]}, given, checked, folds), checked < 0
+    found, left = decide({"dmlp": [logs]}, given, checked, folds), checked < 0
     assert 1 - found.transition.diagonal() == pytest.approx([noise] * 4, abs=0.04)
     after, before = (found.labels == right)[left].mean(), (given == right)[left].mean()
     assert after >= before - 0.003
@@ -426,9 +432,9 @@ def test_the_rate_of_errors_needs_calibration_only():
     scores = random.normal(size=(8000, 4)) * 1.5
     scores[np.arange(8000), right] += 1.5 * 1.5  # calibrated: shift = squared spread
     p, codes = torch.from_numpy(scores).softmax(1), torch.from_numpy(given)
-    spread = eq.spread_of_errors(p, codes)
-    assert eq.rate_of_errors(p, codes, spread) == pytest.approx(0.25, abs=0.03)
-    assert eq.rate_of_errors(p, torch.from_numpy(right), spread) < 0.01
+    error_transition = eq.error_transition(p, codes)
+    assert eq.rate_of_errors(p, codes, error_transition) == pytest.approx(0.25, abs=0.03)
+    assert eq.rate_of_errors(p, torch.from_numpy(right), error_transition) < 0.01
 
 
 def test_evidence_is_honest():
@@ -453,4 +459,4 @@ def test_the_same_input_gives_the_same_bytes():
 @pytest.mark.parametrize(("name", "value"), [("min_precision", -0.1), ("min_precision", 1.1)])
 def test_bad_settings_are_named(name, value):
     with pytest.raises(ValueError, match=name):
-        JudgeConfig(**{name: value})
+        DecideConfig(**{name: value})

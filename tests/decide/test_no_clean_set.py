@@ -23,7 +23,7 @@ def world(rows=6000, noise=0.3, accuracy=0.8, kind="symmetric", seed=0):
 
 
 def decide(pool, predictions, given):
-    soft = pool.judge(predictions, given)
+    soft = pool.posterior(predictions, given)
     return soft, soft.argmax(1).astype(np.int32)
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from labelfix.decide.decisions import judge
+from labelfix.decide.decisions import decide
 from labelfix.decide.soft_targets import FoldTargets, fold_targets
 from labelfix.features.standardise import Design
 from labelfix.predictors import dmlp, dmlp_naive
 from labelfix.training.config import LoopConfig
 
-QUICK = dmlp_naive.HeadConfig(hidden=16, steps=(60, 60))
+QUICK = dmlp_naive.FoldMLPConfig(hidden=16, steps=(60, 60))
 LOOP = LoopConfig(epochs=1, device="cpu")
 
 
@@ -30,7 +30,7 @@ def test_nothing_of_a_fold_reaches_its_targets_or_its_net(blobs):
     assert np.array_equal(before.soft_GNK[2, visible], after.soft_GNK[2, visible])
     assert np.array_equal(before.transition_GKK[2], after.transition_GKK[2])
     nets = [
-        dmlp_naive.fit_head(made.features, each, config=QUICK, loop=LOOP)
+        dmlp_naive.fit_fold_mlps(made.features, each, config=QUICK, loop=LOOP)
         for each in (before, after)
     ]
     assert np.array_equal(nets[0][inside], nets[1][inside])
@@ -62,10 +62,10 @@ def test_the_head_bends_where_a_line_cannot(blobs):
     x = generator.normal(size=(600, 2)).astype(np.float32)
     right = (x[:, 0] * x[:, 1] > 0).astype(np.int32)  # no line separates the classes
     folds = (np.arange(600) % 5).astype(np.int8)
-    config = dmlp_naive.HeadConfig(hidden=64, noise=0.1, steps=(400, 400))
-    logs = dmlp_naive.fit_head(x, exact(right, folds), config=config, loop=LOOP)
+    config = dmlp_naive.FoldMLPConfig(hidden=64, noise=0.1, steps=(400, 400))
+    logs = dmlp_naive.fit_fold_mlps(x, exact(right, folds), config=config, loop=LOOP)
     assert (logs.argmax(1) == right).mean() > 0.9
-    again = dmlp_naive.fit_head(x, exact(right, folds), config=config, loop=LOOP)
+    again = dmlp_naive.fit_fold_mlps(x, exact(right, folds), config=config, loop=LOOP)
     assert np.array_equal(logs, again)
 
 
@@ -91,9 +91,9 @@ def test_given_labels_teach_the_right_ones_through_the_noise():
     swapped = np.array([[0.1, 0.9], [0.9, 0.1]])  # most labels are the other class
     given = np.where(generator.random(1200) < 0.9, 1 - right, right)
     targets = exact(right, (np.arange(1200) % 5).astype(np.int8), swapped, given)
-    config = dmlp_naive.HeadConfig(hidden=32, steps=(300, 300), forward_share=1.0)
+    config = dmlp_naive.FoldMLPConfig(hidden=32, steps=(300, 300), forward_share=1.0)
     assert (
-        dmlp_naive.fit_head(x, targets, config=config, loop=LOOP).argmax(1) == right
+        dmlp_naive.fit_fold_mlps(x, targets, config=config, loop=LOOP).argmax(1) == right
     ).mean() > 0.95
 
 
@@ -112,6 +112,6 @@ def test_the_judge_believes_the_better_witness(blobs):
     made = blobs(noise=0.4)
     good = np.log(np.eye(3)[made.right] * 0.9 + 0.1 / 3)
     poor = np.full((len(made.right), 3), -np.log(3))
-    found = judge({"poor": [poor], "good": [good]}, made.given, made.checked, made.folds)
-    assert found.witness == "good"
-    assert found.witness_losses["good"] < found.witness_losses["poor"]
+    found = decide({"poor": [poor], "good": [good]}, made.given, made.checked, made.folds)
+    assert found.predictor == "good"
+    assert found.predictor_losses["good"] < found.predictor_losses["poor"]

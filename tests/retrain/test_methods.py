@@ -20,13 +20,13 @@ from labelfix.nets.classifiers import (
 from labelfix.nets.datasets import FeatureSource, ImageSource
 from labelfix.retrain import dividemix, hrp, noise_split
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
-from labelfix.retrain.problem import Clock, Targets, Task
-from labelfix.retrain.registry import RECIPES, retrain, settings_of
+from labelfix.retrain.problem import Clock, Problem, Targets
+from labelfix.retrain.registry import METHODS, retrain, settings_of
 from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.devices import make_fabric
 from labelfix.training.loop import train
 
-EVERY = [(name, ()) for name in RECIPES]
+EVERY = [(name, ()) for name in METHODS]
 VARIANTS = [
     *EVERY,
     *((name, ("clid=true",)) for name in ("ce", "dividemix", "fixmatch")),
@@ -51,7 +51,7 @@ def targets_on(blobs, **changes):
 
 
 def task_on(blobs, epochs=3, **changes):
-    return Task(
+    return Problem(
         make_net=partial(feature_net, like=blobs.features),
         source=FeatureSource(blobs.features),
         targets=targets_on(blobs, **changes),
@@ -104,7 +104,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(method, changes, stop_at
 
 def stopping(fabric, *, method, task, settings, at):
     """The method, interrupted at a step."""
-    built = RECIPES[method].build(fabric, task, settings)
+    built = METHODS[method].build(fabric, task, settings)
     step, count = built.step, 0
 
     def counted(rows, generator):
@@ -118,7 +118,7 @@ def stopping(fabric, *, method, task, settings, at):
     return built
 
 
-@pytest.mark.parametrize("method", RECIPES)
+@pytest.mark.parametrize("method", METHODS)
 def test_rows_that_may_not_be_seen_change_nothing(method):
     """What stands in the test table is neither learned from nor looked at."""
     blobs = make_blobs(rows=150)
@@ -130,7 +130,7 @@ def test_rows_that_may_not_be_seen_change_nothing(method):
         features = blobs.features.copy()
         if spoil:
             soft[:50], features[:50] = 1 / 3, 5.0
-        task = Task(
+        task = Problem(
             make_net=partial(feature_net, like=blobs.features),
             source=scaled_source(features, blobs.features),
             targets=targets_on(blobs, soft_labels=soft, usable=usable, weights=weights),
@@ -160,7 +160,7 @@ def picture_net(number):
 def test_images_are_learned_from_too(method):
     images = np.stack([draw_picture(row % 3, row) for row in range(96)])
     right = (np.arange(96) % 3).astype(np.int32)
-    task = Task(
+    task = Problem(
         make_net=picture_net,
         source=ImageSource(images),
         targets=Targets(
@@ -176,7 +176,7 @@ def test_images_are_learned_from_too(method):
     found = retrain(method, task, settings_of(method, ()), loop=loop(3))
     assert torch.isfinite(predict_logits(found.net, task.source)).all()
     nets = [module for module in found.net.modules() if isinstance(module, ImageClassifier)]
-    assert len(nets) == len(RECIPES[method].nets)
+    assert len(nets) == len(METHODS[method].nets)
     if len(nets) == 2:
         assert not torch.equal(nets[0].head.weight, nets[1].head.weight)
 
@@ -193,7 +193,7 @@ def test_an_ensemble_predicts_the_mean_probability_and_energy():
 def test_settings_are_parsed_by_their_types():
     found = settings_of("hrp", ["gate=false", "meta_every=3", "low=0.2", "mixup=none"])
     assert (found.gate, found.meta_every, found.low, found.mixup) == (False, 3, 0.2, "none")
-    assert settings_of("ce", []) == RECIPES["ce"].settings
+    assert settings_of("ce", []) == METHODS["ce"].settings
     with pytest.raises(InputError, match="elr has no setting 'gate'; --set one of strength"):
         settings_of("elr", ["gate=true"])
 
@@ -250,7 +250,7 @@ def test_a_split_keeps_some_of_every_class():
 def built(method, blobs, **settings):
     fabric = make_fabric("cpu", 1, 1, "32-true")
     config = settings_of(method, [f"{name}={value}" for name, value in settings.items()])
-    return RECIPES[method].build(fabric, task_on(blobs), config)
+    return METHODS[method].build(fabric, task_on(blobs), config)
 
 
 def test_dividemix_divides_by_the_other_net_and_never_into_nothing():
@@ -310,7 +310,7 @@ def test_statistics_follow_inputs_as_they_are():
 
 def test_dividemix_guesses_without_moving_batchnorm():
     images = np.stack([draw_picture(row % 3, row) for row in range(48)])
-    task = Task(
+    task = Problem(
         make_net=picture_net,
         source=ImageSource(images),
         targets=targets_on(make_blobs(rows=48)),
@@ -432,7 +432,7 @@ def test_helpful_labels_have_the_higher_reliability():
     blobs = make_blobs(rows=240, noise=0.4, checked=60)
     task = task_on(blobs, epochs=8)
     trained = train(
-        partial(RECIPES["hrp"].build, task=task, config=settings_of("hrp", ())), loop(8)
+        partial(METHODS["hrp"].build, task=task, config=settings_of("hrp", ())), loop(8)
     )
     memory = trained.modules["memory"]["label_2N"].mean(0).numpy()
     right = blobs.given == blobs.right

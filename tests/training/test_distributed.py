@@ -8,7 +8,7 @@ import pytest
 
 from labelfix.errors import InputError
 from labelfix.training import distributed
-from labelfix.training.distributed import is_first_node, meet, require_nodes
+from labelfix.training.distributed import barrier, is_rank_zero, require_nodes
 
 ADDRESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "1"}
 
@@ -27,10 +27,10 @@ def environment(monkeypatch):
 
 def test_who_writes(environment):
     environment()
-    assert is_first_node(1)
-    assert not is_first_node(2)
+    assert is_rank_zero(1)
+    assert not is_rank_zero(2)
     environment(NODE_RANK="0")
-    assert is_first_node(2)
+    assert is_rank_zero(2)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_first_node_that_never_comes_is_named(environment, monkeypatch):
     environment(MASTER_PORT="1")
     monkeypatch.setattr(distributed, "PATIENCE", timedelta(seconds=1))
     with pytest.raises(InputError, match=r"the first node .* did not finish"):
-        meet(2)
+        barrier(2)
 
 
 _NODE = """

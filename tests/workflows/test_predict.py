@@ -12,7 +12,7 @@ from labelfix.training.diagnostics import collapse_of
 from labelfix.workflows import predict
 from labelfix.workflows.predict import folds_of
 from labelfix.workflows.progress import SILENT
-from labelfix.workflows.samples import Rows
+from labelfix.workflows.samples import LearningRows
 
 LABELS = np.array([0, 1, 2, 3, -1], np.int32)
 
@@ -82,7 +82,7 @@ def test_folds_balance_the_right_label_and_leave_the_given_to_chance():
     right = np.arange(500, dtype=np.int32) % 5
     given = np.where(random.random(500) < 0.4, random.integers(0, 5, 500), right).astype(np.int32)
     checked = np.where(np.arange(500) < 250, right, -1).astype(np.int32)
-    rows = Rows(
+    rows = LearningRows(
         features=np.zeros((500, 2), np.float32), given=given, checked=checked,
         content=np.arange(500, dtype=np.uint64), classes=5, key="",
     )  # fmt: skip

@@ -345,10 +345,10 @@ def test_a_bilevel_method_from_files_to_files(feature_files, tmp_path, few_steps
     files, listener = feature_files(), Listener()
     summary = purify_features(files, tmp_path / "run", listener, method=method)
     assert listener.tasks[1].startswith(f"purify ({method}, ")
-    learning = summary["witness"]["learning"]
+    learning = summary["predictor"]["learning"]
     assert set(learning) == ({"mlc", "mlc-teacher"} if method == "mlc" else {"vri"})
     assert len(learning[method]["folds"]) == 5
-    assert set(summary["witness"]["log_loss_on_checked_rows"]) == set(learning)
+    assert set(summary["predictor"]["log_loss_on_checked_rows"]) == set(learning)
     after = summary["evidence"]["label_accuracy_after"]["value"]
     assert after > summary["evidence"]["label_accuracy_before"]["value"]
     assert not (tmp_path / "run" / "stages" / "purify" / "checkpoints").exists()
@@ -369,7 +369,7 @@ def test_a_bilevel_method_trains_on_the_images_themselves(
     assert "purify (emlc, 2 epochs a fold)" in listener.tasks
     assert any(line.startswith("emlc: images are not mirrored") for line in listener.lines)
     assert len(contract.read(tmp_path / "run")) == 60
-    assert {"emlc", "emlc-teacher"} == set(summary["witness"]["learning"])
+    assert {"emlc", "emlc-teacher"} == set(summary["predictor"]["learning"])
 
 
 def test_alarms_are_said(feature_files, tmp_path, few_steps, monkeypatch):
@@ -377,7 +377,7 @@ def test_alarms_are_said(feature_files, tmp_path, few_steps, monkeypatch):
 
     def quiet(*args, **settings):
         found = real(*args, **settings)
-        found.account["alarms"].append("the roof is on fire (in 1 of 5 folds)")
+        found.training_log["alarms"].append("the roof is on fire (in 1 of 5 folds)")
         return found
 
     real, listener = predict.cross_fit, Listener()
@@ -385,7 +385,8 @@ def test_alarms_are_said(feature_files, tmp_path, few_steps, monkeypatch):
     summary = purify_features(feature_files(), tmp_path / "run", listener, method="clid")
     assert "clid: the roof is on fire (in 1 of 5 folds)" in listener.lines
     assert (
-        "the roof is on fire (in 1 of 5 folds)" in summary["witness"]["learning"]["clid"]["alarms"]
+        "the roof is on fire (in 1 of 5 folds)"
+        in summary["predictor"]["learning"]["clid"]["alarms"]
     )
 
 

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from labelfix.predictors.bilevel.fold_data import Task
+from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.teachers import Teacher
 from labelfix.predictors.bilevel.upper_losses import STEERED_BY_CHECKED
 
 if TYPE_CHECKING:
-    from labelfix.predictors.bilevel.trainer import Learner
+    from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 
 class Rule(Protocol):
     """What a method does with some noisy rows: the student's steps and the teacher's."""
 
-    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(
+        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """Scalars, "loss" and "upper" among them."""
         ...
 
@@ -81,7 +83,7 @@ class BilevelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BilevelMethod:
     """A bilevel method.
 
     Attributes:
@@ -92,7 +94,7 @@ class Plan:
     """
 
     rule: Rule
-    make_teacher: Callable[[Task], Teacher]
+    make_teacher: Callable[[FoldTask], Teacher]
     upper: str
     config: BilevelConfig = BilevelConfig()
 

@@ -14,10 +14,10 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from labelfix.predictors.bilevel.config import Plan
-from labelfix.predictors.bilevel.fold_data import Batch, Task
+from labelfix.predictors.bilevel.config import BilevelMethod
+from labelfix.predictors.bilevel.fold_data import Batch, FoldTask
 from labelfix.predictors.bilevel.snapshots import Snapshots
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import EpochReport, LoopConfig, Trained
 from labelfix.training.devices import pick_device, pick_precision
 from labelfix.training.diagnostics import alarms
@@ -35,17 +35,17 @@ class CrossFitted:
             its labels.
         corrected: ``(N, K)`` float32, log of the teachers' corrected labels, by teachers that saw
             the row's given label only as their input; None = the teacher has none.
-        account: each fold's reports, and the alarms.
+        training_log: each fold's reports, and the alarms.
     """
 
     log_probabilities: NDArray[np.float32]
     corrected: NDArray[np.float32] | None
-    account: dict[str, Any]
+    training_log: dict[str, Any]
 
 
 def cross_fit(
-    task: Task,
-    plan: Plan,
+    task: FoldTask,
+    plan: BilevelMethod,
     loop: LoopConfig,
     *,
     scratch: Path | None = None,
@@ -86,7 +86,7 @@ def cross_fit(
     return CrossFitted(
         log_probabilities=logs_NK,
         corrected=None if np.isnan(corrected_NK).any() else corrected_NK,
-        account={"folds": metrics, "alarms": alarms(histories)},
+        training_log={"folds": metrics, "alarms": alarms(histories)},
     )
 
 
@@ -94,7 +94,7 @@ def _fold_seed(seed: int, fold: int) -> int:
     return seed * 64 + fold
 
 
-def _loop_of(task: Task, plan: Plan, loop: LoopConfig) -> LoopConfig:
+def _loop_of(task: FoldTask, plan: BilevelMethod, loop: LoopConfig) -> LoopConfig:
     """The loop for this plan. No loss is scaled here, so that half precision would underflow."""
     batch = plan.student_batch(task.noisy_rows) * plan.config.student_steps
     precision = pick_precision(pick_device(loop.device), loop.precision)
@@ -102,13 +102,19 @@ def _loop_of(task: Task, plan: Plan, loop: LoopConfig) -> LoopConfig:
     return replace(loop, batch_size=batch, precision=precision)
 
 
-def _build(fabric: Fabric, *, task: Task, plan: Plan, fold: int, epochs: int) -> Learner:
-    return Learner(fabric, task=task, plan=plan, fold=fold, epochs=epochs)
+def _build(
+    fabric: Fabric, *, task: FoldTask, plan: BilevelMethod, fold: int, epochs: int
+) -> FoldTrainer:
+    return FoldTrainer(fabric, task=task, plan=plan, fold=fold, epochs=epochs)
 
 
 @torch.no_grad()
 def _predict(
-    task: Task, plan: Plan, trained: Trained, rows: NDArray[np.int64], device: torch.device
+    task: FoldTask,
+    plan: BilevelMethod,
+    trained: Trained,
+    rows: NDArray[np.int64],
+    device: torch.device,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | float]:
     """The snapshots' mean prediction of some rows, and the teacher's corrected labels."""
     snapshots = Snapshots(task.make_student(), plan.config.snapshots)

@@ -17,7 +17,7 @@ from labelfix.equations.mlc import lower_loss
 from labelfix.equations.weight_vectors import combine, inner
 from labelfix.predictors.bilevel.fold_data import Batch
 from labelfix.predictors.bilevel.student import average
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,9 @@ class DynamicBarrier:
     xi: float = 0.5
     delta: float = 0.25
 
-    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(
+        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         student, alpha = learner.student, learner.teacher_parameters
         batch = learner.data.batch(rows, generator)
         logs_BK = student.log_probs(batch.x)
@@ -71,7 +73,11 @@ class DynamicBarrier:
         return {"loss": loss, "upper": upper, "barrier": beta, "barrier_open": (beta > 0).float()}
 
     def _inner(
-        self, learner: Learner, gradient: dict[str, Tensor], generator: torch.Generator, size: int
+        self,
+        learner: FoldTrainer,
+        gradient: dict[str, Tensor],
+        generator: torch.Generator,
+        size: int,
     ) -> dict[str, Tensor]:
         """The weights after the inner steps, the first along ``gradient``."""
         student = learner.student
@@ -86,7 +92,7 @@ class DynamicBarrier:
         return weights
 
     def _upper(
-        self, learner: Learner, clean: Batch
+        self, learner: FoldTrainer, clean: Batch
     ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """The mixture loss and its gradients for student and teacher (Eq. 9)."""
         student = learner.student

@@ -12,7 +12,7 @@ from labelfix.equations import emlc as eq
 from labelfix.equations.mlc import lower_loss, teacher_gradient
 from labelfix.predictors.bilevel.fold_data import Batch
 from labelfix.predictors.bilevel.teachers import GatedTeacher
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,15 @@ class EMLC:
 
     Differs: Algorithm 2 writes the tangents at the newest weights; Eq. 11, and this, take each at
     the weights, the batch and the targets of its own step (in the released CIFAR code four of five
-    tangents meet the targets of another batch). The gradient passes through the optimizer's own
+    tangents barrier the targets of another batch). The gradient passes through the optimizer's own
     step, momentum included.
     """
 
     adversarial: bool = True
 
-    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(
+        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         student = learner.student
         window = []
         for part in rows.chunk(learner.config.student_steps):
@@ -55,7 +57,7 @@ class EMLC:
         learner.move_teacher(found)
         return {"loss": loss, "upper": upper, "teacher_loss": own}
 
-    def own_loss(self, learner: Learner, generator: torch.Generator) -> Tensor:
+    def own_loss(self, learner: FoldTrainer, generator: torch.Generator) -> Tensor:
         """``L_CE + L_BCE`` of Eq. 12: clean rows right, corrupted labels told from right ones."""
         teacher = learner.teacher
         assert isinstance(teacher, GatedTeacher)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from labelfix.errors import DegenerateLearningError
 
 if TYPE_CHECKING:  # it imports timm, which takes seconds
-    from labelfix.nets.datasets import Source
+    from labelfix.nets.datasets import BatchSource
 
 from labelfix.features.standardise import Design, Matrix
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class FoldTask:
     """All rows that methods learn from and predict.
 
     Attributes:
@@ -35,7 +35,7 @@ class Task:
         make_student: makes the untrained classifier from torch's global generator; picklable.
     """
 
-    source: Source
+    source: BatchSource
     frozen: FeatureRows
     given: NDArray[np.int32]
     checked: NDArray[np.int32]
@@ -92,7 +92,9 @@ class FoldRows:
             steer: none, or of images one, since batch normalisation needs two.
     """
 
-    def __init__(self, task: Task, fold: int, device: torch.device, *, clean_apart: bool) -> None:
+    def __init__(
+        self, task: FoldTask, fold: int, device: torch.device, *, clean_apart: bool
+    ) -> None:
         self.task, self.device = task, device
         self.source, self.frozen = task.source.to(device), task.frozen.to(device)
         seen, checked = task.folds != fold, task.checked >= 0

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labelfix.equations.mlc import lower_loss, teacher_gradient
 from labelfix.predictors.bilevel.fold_data import Batch
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,9 @@ class MetaWeightNet:
     have 1; CLID-MU names more as a way to save, and CLID's plan has 5.
     """
 
-    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(
+        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         student = learner.student
         upper = torch.zeros((), device=learner.data.device)
         for number, part in enumerate(rows.chunk(learner.config.student_steps)):
@@ -36,7 +38,7 @@ class MetaWeightNet:
         return {"loss": loss, "upper": upper}
 
     def meta_step(
-        self, learner: Learner, batch: Batch, logs_BK: Tensor, generator: torch.Generator
+        self, learner: FoldTrainer, batch: Batch, logs_BK: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The teacher follows the upper loss's gradient through one step (Eq. 5, 10)."""
         student = learner.student

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labelfix.equations.mlc import lower_loss, projected_discount, teacher_gradient
 from labelfix.equations.weight_vectors import Direction
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,9 @@ class MLC:
     upper gradient after one step is the one before the next and is computed once.
     """
 
-    def step(self, learner: Learner, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(
+        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         student = learner.student
         meta = learner.meta_batch(generator)
         before: Direction | None = None

@@ -4,46 +4,48 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labelfix.predictors.bilevel.config import BilevelConfig, Plan
+from labelfix.predictors.bilevel.config import BilevelConfig, BilevelMethod
 from labelfix.predictors.bilevel.ebomlc import EBOMLC, MLC_D
 from labelfix.predictors.bilevel.emlc import EMLC
-from labelfix.predictors.bilevel.fold_data import Task
+from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.meta_weight_net import MetaWeightNet
 from labelfix.predictors.bilevel.mlc import MLC
 from labelfix.predictors.bilevel.teachers import GatedTeacher, LabelCorrector, Rectifier, WeightNet
 
-PLANS = {
-    "mlc": Plan(rule=MLC(), make_teacher=LabelCorrector.for_task, upper="ce-clean"),
-    "mlc-d": Plan(rule=MLC_D, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
-    "emlc": Plan(
+METHODS = {
+    "mlc": BilevelMethod(rule=MLC(), make_teacher=LabelCorrector.for_task, upper="ce-clean"),
+    "mlc-d": BilevelMethod(rule=MLC_D, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
+    "emlc": BilevelMethod(
         rule=EMLC(),
         make_teacher=GatedTeacher.for_task,
         upper="ce-clean",
         config=BilevelConfig(lr=0.02),
     ),
-    "ebomlc": Plan(rule=EBOMLC, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
-    "mw-net": Plan(rule=MetaWeightNet(), make_teacher=WeightNet.for_task, upper="ce-clean"),
-    "clid": Plan(
+    "ebomlc": BilevelMethod(rule=EBOMLC, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
+    "mw-net": BilevelMethod(
+        rule=MetaWeightNet(), make_teacher=WeightNet.for_task, upper="ce-clean"
+    ),
+    "clid": BilevelMethod(
         rule=MetaWeightNet(),
         make_teacher=WeightNet.for_task,
         upper="clid",
         config=BilevelConfig(student_steps=5, warm_up=0.25, tolerance=1e-3),
     ),
-    "vri": Plan(rule=MetaWeightNet(), make_teacher=Rectifier.for_task, upper="clid"),
+    "vri": BilevelMethod(rule=MetaWeightNet(), make_teacher=Rectifier.for_task, upper="clid"),
 }
 STEERABLE = ("clid", "mw-net", "vri")  # by any upper loss
 
 
-def plan_for(name: str, upper_loss: str = "auto", *, checked: bool) -> Plan:
+def method_for(name: str, upper_loss: str = "auto", *, checked: bool) -> BilevelMethod:
     """The plan of a method.
 
     Args:
-        name: of :data:`PLANS`.
+        name: of :data:`METHODS`.
         upper_loss: for those of :data:`STEERABLE`; "auto" = the plan's own, or CLID where that
             needs checked rows and there are none.
         checked: whether rows are checked.
     """
-    plan = PLANS[name]
+    plan = METHODS[name]
     if name not in STEERABLE:
         return plan
     if upper_loss != "auto":
@@ -56,7 +58,7 @@ EMLC_STEPS = 5  # of the student to one of the teacher, on images: the paper's k
 FEATURE_PASSES, FEATURE_STEPS = 6, 300
 
 
-def sized(plan: Plan, task: Task) -> tuple[Plan, int]:
+def sized(plan: BilevelMethod, task: FoldTask) -> tuple[BilevelMethod, int]:
     """A plan with settings that suit the task, and its epochs.
 
     Images: the plan's own settings, and EMLC's 15 epochs from pretrained weights (and its k = 5).

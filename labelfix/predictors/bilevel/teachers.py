@@ -1,7 +1,8 @@
 """Teachers: from a row and its given label to the target that its student learns.
 
 A new one needs no other file. Its :meth:`Teacher.for_task` goes into a
-``config.Plan``, and a Plan that ``purify --method`` shall know is a row of ``registry.PLANS``.
+``config.BilevelMethod``; one that ``purify --method`` shall know is a row of
+``registry.METHODS``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from labelfix.equations.reweighting import (
     weighted_targets,
 )
 from labelfix.equations.tangents import wide
-from labelfix.predictors.bilevel.fold_data import Batch, Task
+from labelfix.predictors.bilevel.fold_data import Batch, FoldTask
 
 EMBEDDING = 128  # of a label, in MLC's and EMLC's teachers
 
@@ -28,7 +29,7 @@ class Teacher(nn.Module):
     """What shapes the student's loss ``- sum_i targets_i . log p(x_i)``."""
 
     @classmethod
-    def for_task(cls, task: Task) -> Self:
+    def for_task(cls, task: FoldTask) -> Self:
         """An untrained one of the size that a task asks for."""
         raise NotImplementedError
 
@@ -91,7 +92,7 @@ class LabelCorrector(Teacher):
         self.belief = nn.Parameter(torch.tensor(float(belief)))
 
     @classmethod
-    def for_task(cls, task: Task) -> Self:
+    def for_task(cls, task: FoldTask) -> Self:
         return cls(task.frozen.columns, task.classes)
 
     def corrected(self, batch: Batch, log_probs_BK: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class GatedTeacher(Teacher):
         )
 
     @classmethod
-    def for_task(cls, task: Task) -> Self:
+    def for_task(cls, task: FoldTask) -> Self:
         return cls(task.make_student(), task.classes)
 
     def forward(self, x: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,7 +173,7 @@ class WeightNet(Teacher):
         self.bias = nn.Parameter(torch.zeros(()))
 
     @classmethod
-    def for_task(cls, task: Task) -> Self:
+    def for_task(cls, task: FoldTask) -> Self:
         return cls()
 
     def forward(self, losses_B: Tensor) -> Tensor:
@@ -203,7 +204,7 @@ class Rectifier(Teacher):
         self.prior = self._net(columns, classes, hidden)
 
     @classmethod
-    def for_task(cls, task: Task) -> Self:
+    def for_task(cls, task: FoldTask) -> Self:
         return cls(task.frozen.columns, task.classes)
 
     @staticmethod

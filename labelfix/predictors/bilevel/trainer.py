@@ -1,7 +1,7 @@
 """The one learner under all bilevel methods: student, teacher, upper loss, snapshots, for a fold.
 
-The training loop (`loop.py`) drives a :class:`Learner`; what a step does is its plan's rule, one
-short file a paper (`mlc.py`, `emlc.py`, `ebomlc.py`, `mw_net.py`).
+The training loop (`loop.py`) drives a :class:`FoldTrainer`; what a step does is its plan's rule,
+one short file a paper (`mlc.py`, `emlc.py`, `ebomlc.py`, `meta_weight_net.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from labelfix.equations.weight_vectors import Direction
-from labelfix.predictors.bilevel.config import BilevelConfig, Plan
-from labelfix.predictors.bilevel.fold_data import Batch, FoldRows, Task
+from labelfix.predictors.bilevel.config import BilevelConfig, BilevelMethod
+from labelfix.predictors.bilevel.fold_data import Batch, FoldRows, FoldTask
 from labelfix.predictors.bilevel.snapshots import Snapshots
 from labelfix.predictors.bilevel.student import Student, average
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES, MetaSet, UpperLoss
@@ -27,7 +27,7 @@ from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES, MetaSet, Uppe
 _LOOK_ROWS = 512  # rows a batch where nothing is learned
 
 
-class Learner:
+class FoldTrainer:
     """A plan at work on one fold: what the training loop calls a method.
 
     Attributes:
@@ -39,7 +39,9 @@ class Learner:
 
     manual_update = True
 
-    def __init__(self, fabric: Fabric, *, task: Task, plan: Plan, fold: int, epochs: int) -> None:
+    def __init__(
+        self, fabric: Fabric, *, task: FoldTask, plan: BilevelMethod, fold: int, epochs: int
+    ) -> None:
         self.fabric, self.plan, self.epochs = fabric, plan, epochs
         config = self.config = plan.config
         self.data = FoldRows(task, fold, fabric.device, clean_apart=plan.needs_checked)
@@ -53,7 +55,7 @@ class Learner:
         )
         self.upper = self._upper_loss()
         self.snapshots = Snapshots(net, config.snapshots)
-        self.record = Record(self.teacher, self.upper.rows, len(task.folds))
+        self.record = MetaState(self.teacher, self.upper.rows, len(task.folds))
         self._this_epoch: tuple[bool, Tensor] | None = None
         self.modules: dict[str, nn.Module] = {
             "student": net, "teacher": self.teacher,
@@ -194,7 +196,7 @@ def _student_optimizer(net: nn.Module, config: BilevelConfig, fused: bool) -> Op
     )
 
 
-class Record(nn.Module):
+class MetaState(nn.Module):
     """Buffers alone, so that a checkpoint holds them.
 
     Args:

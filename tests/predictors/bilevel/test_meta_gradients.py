@@ -10,14 +10,14 @@ from torch import nn
 from torch.func import functional_call
 
 from labelfix.equations.clid import clid_loss
-from labelfix.predictors.bilevel.config import BilevelConfig, Plan
+from labelfix.predictors.bilevel.config import BilevelConfig, BilevelMethod
 from labelfix.predictors.bilevel.ebomlc import EBOMLC, MLC_D
 from labelfix.predictors.bilevel.emlc import EMLC
-from labelfix.predictors.bilevel.fold_data import Task
+from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.meta_weight_net import MetaWeightNet
 from labelfix.predictors.bilevel.mlc import MLC
 from labelfix.predictors.bilevel.teachers import GatedTeacher, LabelCorrector, Rectifier, WeightNet
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 K, D, ROWS, NOISY = 4, 7, 32, 24
 
@@ -84,14 +84,14 @@ def learner(rule, teacher, *, norm="no norm", optimizer="sgd", upper="ce-clean",
     checked[:NOISY] = -1
     given = labels.copy()
     given[NOISY:] = -1
-    task = Task(
+    task = FoldTask(
         source=source, frozen=frozen, given=given, checked=checked,
         folds=(labels * 0 - 1).astype("int8"), classes=K,
         make_student=lambda: Net(has_norm).double(),
     )  # fmt: skip
     config = BilevelConfig(meta_rows=8, meta_batch=8, batch=6, **OPTIMIZERS[optimizer] | changes)
-    plan = Plan(rule=rule, make_teacher=TEACHERS[teacher], upper=upper, config=config)
-    made = Learner(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
+    plan = BilevelMethod(rule=rule, make_teacher=TEACHERS[teacher], upper=upper, config=config)
+    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
     student = made.student
     for seed in (5, 6):  # momentum and moments, and running statistics, as after some training
         x, y = draw(6, 3, 6, 6, seed=seed), torch.arange(6) % K

@@ -16,10 +16,10 @@ from labelfix.nets.autoaugment import auto_augment
 from labelfix.predictors.bilevel import upper_losses
 from labelfix.predictors.bilevel.config import BilevelConfig
 from labelfix.predictors.bilevel.cross_fit import cross_fit
-from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, FoldRows, Task
-from labelfix.predictors.bilevel.registry import PLANS, plan_for, sized
+from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, FoldRows, FoldTask
+from labelfix.predictors.bilevel.registry import METHODS, method_for, sized
 from labelfix.predictors.bilevel.snapshots import Snapshots
-from labelfix.predictors.bilevel.trainer import Learner
+from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES, MetaSet
 from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.diagnostics import alarms
@@ -32,26 +32,26 @@ LABEL_CORRECTORS = ("mlc", "mlc-d", "emlc", "ebomlc")
 
 def task_of(made, *, hidden=16, noise=0.3):
     rows = FeatureRows(made.features, noise=noise)
-    return Task(
+    return FoldTask(
         source=rows, frozen=rows, given=made.given, checked=made.checked, folds=made.folds,
         classes=3, make_student=partial(FeatureNet, rows.columns, 3, hidden),
     )  # fmt: skip
 
 
 def quick(name, **changes):
-    plan = PLANS[name]
+    plan = METHODS[name]
     return replace(plan, config=replace(plan.config, **QUICK | changes))
 
 
 def learner_of(task, plan, fold=0, fabric=None):
-    return Learner(fabric or Fabric(accelerator="cpu", devices=1), task=task, plan=plan,
+    return FoldTrainer(fabric or Fabric(accelerator="cpu", devices=1), task=task, plan=plan,
                    fold=fold, epochs=4)  # fmt: skip
 
 
 # --- methods --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_learns_blobs_with_noisy_and_missing_labels(blobs, name):
     made = blobs(rows=300, noise=0.3, missing=20, spread=5.0)
     plan, total = quick(name), []
@@ -64,8 +64,8 @@ def test_a_method_learns_blobs_with_noisy_and_missing_labels(blobs, name):
         assert np.allclose(np.exp(found.corrected.astype(float)).sum(1), 1, atol=1e-4)
         none = made.given < 0
         assert np.array_equal(found.corrected[none], found.log_probabilities[none])
-    assert len(found.account["folds"]) == 5
-    assert len(found.account["folds"][0]) == 5
+    assert len(found.training_log["folds"]) == 5
+    assert len(found.training_log["folds"][0]) == 5
 
 
 @pytest.mark.parametrize("name", ["mlc", "clid"])
@@ -110,7 +110,7 @@ def test_a_teacher_reads_a_checked_row_s_label_as_it_was_given(blobs):
     logs_BK = torch.zeros(len(data.clean), 3)
     torch.manual_seed(0)
     for name in LABEL_CORRECTORS:
-        teacher = PLANS[name].make_teacher(task)
+        teacher = METHODS[name].make_teacher(task)
         found, told = (
             teacher.corrected(rows, logs_BK) for rows in (batch, replace(batch, labels=batch.given))
         )
@@ -155,7 +155,7 @@ def test_equal_seeds_give_equal_bits(blobs):
     assert not np.array_equal(one.log_probabilities, three.log_probabilities)
 
 
-class Stops(Learner):
+class Stops(FoldTrainer):
     """Is interrupted at a step."""
 
     left = 0
@@ -173,11 +173,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(blobs, tmp_path, name, upper)
     loop = LoopConfig(epochs=4, batch_size=32, device="cpu", precision="32-true",
                       checkpoint_seconds=0)  # fmt: skip
     build = partial(_build, task=task, plan=plan)
-    whole = train(partial(build, cls=Learner), loop)
+    whole = train(partial(build, cls=FoldTrainer), loop)
     Stops.left = 6
     with pytest.raises(KeyboardInterrupt):
         train(partial(build, cls=Stops), loop, checkpoint=tmp_path / "a.pt")
-    resumed = train(partial(build, cls=Learner), loop, checkpoint=tmp_path / "a.pt")
+    resumed = train(partial(build, cls=FoldTrainer), loop, checkpoint=tmp_path / "a.pt")
     for module, state in whole.modules.items():
         for key, value in state.items():
             assert torch.equal(value, resumed.modules[module][key]), (module, key)
@@ -200,7 +200,7 @@ def test_two_processes_keep_one_teacher(blobs, tmp_path, name):
     assert trained.history[-1].metrics["apart"] == 0
 
 
-class Agreeing(Learner):
+class Agreeing(FoldTrainer):
     """Reports how far the processes' weights are from each other."""
 
     def step(self, rows, generator):
@@ -220,7 +220,7 @@ def test_every_upper_loss_steers_a_weight_net(blobs, upper):
     plan = replace(quick("mw-net", meta_rows=60, meta_batch=30), upper=upper)
     found = cross_fit(task_of(made), plan, LOOP)
     assert (found.log_probabilities.argmax(1) == made.right).mean() > 0.85
-    assert all(fold[-1]["teacher_moved"] > 0 for fold in found.account["folds"])
+    assert all(fold[-1]["teacher_moved"] > 0 for fold in found.training_log["folds"])
 
 
 def test_noisy_meta_sets_hold_the_classes_in_equal_shares(blobs):
@@ -298,12 +298,12 @@ def test_clid_rests_first_and_then_teaches_every_fifth_step(blobs):
 
 
 def test_plans_take_the_upper_loss_that_is_possible():
-    assert plan_for("mw-net", checked=True).upper == "ce-clean"
-    assert plan_for("mw-net", checked=False).upper == "clid"
-    assert plan_for("vri", "mae", checked=True).upper == "mae"
-    assert plan_for("clid", "clid-sparse", checked=False).upper == "clid-sparse"
-    assert plan_for("mlc", checked=True).needs_checked
-    assert not plan_for("clid", checked=True).needs_checked
+    assert method_for("mw-net", checked=True).upper == "ce-clean"
+    assert method_for("mw-net", checked=False).upper == "clid"
+    assert method_for("vri", "mae", checked=True).upper == "mae"
+    assert method_for("clid", "clid-sparse", checked=False).upper == "clid-sparse"
+    assert method_for("mlc", checked=True).needs_checked
+    assert not method_for("clid", checked=True).needs_checked
 
 
 def test_emlc_takes_five_student_steps_to_one_of_the_teacher_on_images(blobs):
@@ -311,13 +311,13 @@ def test_emlc_takes_five_student_steps_to_one_of_the_teacher_on_images(blobs):
     task = task_of(made)
     on_images = replace(task, frozen=FeatureRows(made.features))
     for some, steps in ((task, 1), (on_images, 5)):
-        plan, _ = sized(PLANS["emlc"], some)
+        plan, _ = sized(METHODS["emlc"], some)
         assert plan.config.student_steps == steps
 
 
 def test_small_sets_are_passed_more_often(blobs):
-    _, epochs = sized(PLANS["mlc"], task_of(blobs(rows=100)))
-    _, fewer = sized(PLANS["mlc"], task_of(blobs(rows=3000)))
+    _, epochs = sized(METHODS["mlc"], task_of(blobs(rows=100)))
+    _, fewer = sized(METHODS["mlc"], task_of(blobs(rows=3000)))
     assert epochs > fewer > 1
 
 
@@ -409,7 +409,7 @@ def test_a_rise_is_measured_in_the_loss_s_own_range(losses, rises):
 def test_a_teacher_that_never_moves_is_told(blobs):
     frozen = quick("mlc", teacher_lr=1e-30)
     found = cross_fit(task_of(blobs(rows=150)), frozen, replace(LOOP, epochs=2))
-    assert [line[:23] for line in found.account["alarms"]] == ["the teacher never moved"]
+    assert [line[:23] for line in found.training_log["alarms"]] == ["the teacher never moved"]
 
 
 # --- AutoAugment ----------------------------------------------------------------------------
@@ -436,7 +436,7 @@ def digits(noise):
     flipped = random.random(len(right)) < noise
     given = np.where(flipped, (right + random.integers(1, 10, len(right))) % 10, right)
     rows = FeatureRows(features.astype(np.float32), noise=0.7)
-    task = Task(
+    task = FoldTask(
         source=rows, frozen=rows, given=given.astype(np.int32),
         checked=np.full(len(right), -1, np.int32),
         folds=(random.permutation(len(right)) % 5).astype(np.int8), classes=10,
@@ -448,13 +448,13 @@ def digits(noise):
 @pytest.mark.parametrize(("noise", "least"), [(0.0, 0.95), (0.4, 0.9)])
 def test_clid_on_digits(noise, least):
     task, right = digits(noise)
-    plan, _ = sized(PLANS["clid"], task)
+    plan, _ = sized(METHODS["clid"], task)
     plan = replace(plan, config=replace(plan.config, lr=0.01))
     found = cross_fit(task, plan, replace(LOOP, epochs=6))
     assert (found.log_probabilities.argmax(1) == right).mean() > least
     if not noise:  # right labels stay as they are
         given, predictions = task.given, [found.log_probabilities]
-        soft = no_clean_set.estimate(predictions, given).judge(predictions, given)
+        soft = no_clean_set.estimate(predictions, given).posterior(predictions, given)
         assert (soft.argmax(1) != given).mean() < 0.003
 
 
