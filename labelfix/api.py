@@ -71,7 +71,7 @@ class Result:
             raise InputError("is a folder", hint="name a file in it: labels.parquet", file=path)
         if not path.parent.is_dir():
             raise InputError("there is no such folder", hint="make it first", file=path.parent)
-        contract.write(path, self._file)
+        contract.write_labels(path, self._file)
 
 
 def purify(
@@ -128,7 +128,7 @@ def read(path: str | Path) -> contract.Labels:
     Raises:
         InputError: it is missing or breaks the contract.
     """
-    return contract.read(path)
+    return contract.read_labels(path)
 
 
 def _result(

@@ -145,9 +145,9 @@ def evaluate(
         raise click.UsageError("--ood-features comes without --ood.", click.get_current_context())
     figures, outside = {}, {}
     if truth is not None:
-        figures = evaluate.evaluate(run, truth, **columns)
+        figures = evaluate.evaluate_labels(run, truth, **columns)
     if ood is not None:
-        outside = evaluate.outliers(
+        outside = evaluate.evaluate_outliers(
             model or evaluate.model_of(run),
             ood,
             ood_features=ood_features,

@@ -1,8 +1,8 @@
 """labels.parquet, the contract with the next team: its schema, its writer, its reader."""
 
-from labelfix.contract.reading import check, read
+from labelfix.contract.reading import check, read_labels
 from labelfix.contract.schema import DECISIONS, MEANINGS, SCHEMA_VERSION, SCORES, Labels, schema
-from labelfix.contract.writing import write
+from labelfix.contract.writing import write_labels
 
 __all__ = [
     "DECISIONS",
@@ -11,7 +11,7 @@ __all__ = [
     "SCORES",
     "Labels",
     "check",
-    "read",
+    "read_labels",
     "schema",
-    "write",
+    "write_labels",
 ]

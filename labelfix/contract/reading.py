@@ -33,7 +33,7 @@ READ_AGAIN = {  # what retrain takes from the metadata
 }
 
 
-def read(path: str | Path) -> Labels:
+def read_labels(path: str | Path) -> Labels:
     """Read a labels.parquet and check it against the contract.
 
     A file that another tool wrote needs ``id`` and ``label`` only, plain strings will do, and no

@@ -20,7 +20,7 @@ ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 256 * 2**20
 
 
-def write(
+def write_labels(
     path: Path,
     labels: Labels,
     *,

@@ -145,7 +145,7 @@ def gather(
             hint="name the table of these rows with --test TABLE",
             file=test_features,
         )
-    labels = contract.read(run)
+    labels = contract.read_labels(run)
     folder = run if run.is_dir() else None
     file = run / "labels.parquet" if folder else run
     source = labels.metadata.get("source", {})

@@ -48,9 +48,9 @@ def outcome(folder: Path) -> dict[str, Any]:
 
     ``wrong_before`` and ``wrong_after`` count the training rows that were not checked.
     """
-    from labelfix.workflows.evaluate import evaluate
+    from labelfix.workflows.evaluate import evaluate_labels
 
-    figures = evaluate(folder / "run", folder / "right.csv")
+    figures = evaluate_labels(folder / "run", folder / "right.csv")
     metrics = json.loads((folder / "run" / "retrain" / "compare.json").read_text())
     wrong = {
         when: round((1 - figures[f"label_accuracy_{when}"]) * figures["rows"])

@@ -20,7 +20,7 @@ from labelfix.workflows.corrected_dataset import samples_like
 from labelfix.workflows.model_files import WEIGHTS, load_model, read_test_scores
 
 
-def evaluate(
+def evaluate_labels(
     run: Path, truth: Path, *, label_column: str | None = None, id_column: str | None = None
 ) -> dict[str, Any]:
     """Measure RUN against the truth, over the rows that were not checked.
@@ -40,7 +40,7 @@ def evaluate(
     Raises:
         InputError: the truth lacks an id or names an unknown class; every row was checked.
     """
-    labels = contract.read(run)
+    labels = contract.read_labels(run)
     right = inputs.read_truth(
         truth,
         ids=labels.ids,
@@ -82,7 +82,7 @@ def _auroc(wrong: np.ndarray, suspicion: np.ndarray) -> float:
     return float(roc_auc_score(wrong, suspicion)) if 0 < wrong.sum() < len(wrong) else float("nan")
 
 
-def outliers(
+def evaluate_outliers(
     model: Path, ood: Path, *, ood_features: Path | None = None, device: str = "auto"
 ) -> dict[str, Any]:
     """Score the rows of a second table against the test rows that the model was trained with.

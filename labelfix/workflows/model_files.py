@@ -90,7 +90,9 @@ def _untrained(card: dict[str, Any]) -> nn.Module:
 FILE = "predictions.parquet"
 
 
-def write(out: Path, logits_NK: Tensor, material: CorrectedDataset, card: dict[str, Any]) -> None:
+def save_predictions(
+    out: Path, logits_NK: Tensor, material: CorrectedDataset, card: dict[str, Any]
+) -> None:
     """Write id, label, predicted, probabilities and energy of the rows; aside first."""
     names = np.array(material.labels.class_names, dtype=object)
     seen = material.test or material.train

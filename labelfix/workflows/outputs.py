@@ -80,7 +80,7 @@ def noise_rate_interval(evidence: Evidence) -> list[float] | None:
     return [1 - before.high, 1 - before.low]
 
 
-def write_labels(
+def write_outputs(
     dataset: inputs.Dataset,
     decided: Decisions,
     scores: Scores,
@@ -93,7 +93,7 @@ def write_labels(
         "source", "settings", "noise_rate", "noise_rate_interval", "fingerprints", "checked_rows",
     )  # fmt: skip
     metadata = {name: summary[name] for name in told}
-    contract.write(
+    contract.write_labels(
         run.folder.labels,
         corrected(
             decided, scores, dataset.ids, dataset.class_names, dataset.given, metadata=metadata

@@ -26,7 +26,7 @@ from labelfix.features.standardise import Matrix, Stacked
 from labelfix.training.devices import algebra_device
 from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows.output_folder import OutputFolder, digest, fingerprint, reading, write_json
-from labelfix.workflows.outputs import summarise, write_labels
+from labelfix.workflows.outputs import summarise, write_outputs
 from labelfix.workflows.predict import method_of, run_methods
 from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.samples import LearningRows, Prediction, RowImages, gather
@@ -71,7 +71,7 @@ def purify(
     scores = score_rows(rows, graph, prediction, decided, run)
     summary = summarise(dataset, rows, prediction, decided, run)
     if first:
-        write_labels(dataset, decided, scores, summary, run)
+        write_outputs(dataset, decided, scores, summary, run)
         run.seconds["total"] = round(time.monotonic() - started, 3)
         write_json(run.folder.summary, summary)
     barrier(config.num_nodes)

@@ -228,7 +228,7 @@ def _write(
     told = ("method", "labels", "seed", "epochs", "settings", "uses")
     card = {name: metrics[name] for name in told} | card_of(material, config.recipe)
     save_model(net, out, card)
-    model_files.write(out, logits, material, card)
+    model_files.save_predictions(out, logits, material, card)
     write_json(out / "metrics.json", metrics)
 
 

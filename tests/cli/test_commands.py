@@ -127,7 +127,7 @@ def test_purify_json_alone_on_stdout(purified):
     assert summary["rows"] == 200
     on_disk = json.loads((run / "summary.json").read_text())
     assert {**summary, "seconds": 0} == {**on_disk, "seconds": 0}
-    assert contract.read(run).class_names == ("ant", "bee", "cat")
+    assert contract.read_labels(run).class_names == ("ant", "bee", "cat")
 
 
 def test_purify_in_words(purified, labelfix):
@@ -360,7 +360,7 @@ def test_a_full_disk_or_memory_is_one_line_and_status_1(
     def fail(*_, **settings):
         raise TROUBLE[words]
 
-    monkeypatch.setattr(purify, "write_labels", fail)
+    monkeypatch.setattr(purify, "write_outputs", fail)
     files = feature_files()
     done = labelfix(*files.purify, "--out", tmp_path / "run")
     assert done.status == 1

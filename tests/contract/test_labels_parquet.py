@@ -54,7 +54,7 @@ def path(tmp_path):
 
 
 def test_types_are_the_contract(path):
-    contract.write(path, make())
+    contract.write_labels(path, make())
     found = pq.read_schema(path)
     assert found.names == list(TYPES) == list(contract.MEANINGS)
     for name, (kind, nullable) in TYPES.items():
@@ -63,7 +63,7 @@ def test_types_are_the_contract(path):
 
 
 def test_every_field_says_what_it_means(path):
-    contract.write(path, make())
+    contract.write_labels(path, make())
     for field in pq.read_schema(path):
         about = {
             key: value.decode()
@@ -76,7 +76,7 @@ def test_every_field_says_what_it_means(path):
 
 
 def test_file_metadata(path):
-    contract.write(path, make())
+    contract.write_labels(path, make())
     about = json.loads(pq.read_schema(path).metadata[b"labelfix"])
     assert about == {
         "schema_version": 1,
@@ -92,8 +92,8 @@ def test_round_trip(path):
         "clid": np.array([0, 5, 1e6, np.nan, 2, 3], dtype=np.float32),
     }
     labels = make(**scores)
-    contract.write(path, labels)
-    for found in (contract.read(path), contract.read(path.parent)):
+    contract.write_labels(path, labels)
+    for found in (contract.read_labels(path), contract.read_labels(path.parent)):
         for name in ("ids", "given", "label", "decision", "soft_label", "weight", "review_rank"):
             before, after = getattr(labels, name), getattr(found, name)
             assert np.array_equal(before, after), name
@@ -109,7 +109,7 @@ def test_round_trip(path):
 
 def test_labels_of_the_library_can_be_read_by_anyone(path):
     labels = make()
-    contract.write(path, labels)
+    contract.write_labels(path, labels)
     frame = pd.read_parquet(path)
     assert frame["id"].tolist() == labels.ids.tolist()
     given = ["ant" if name is None else name for name in (None, "ant", "bee", "cat", None, "ant")]
@@ -123,8 +123,8 @@ def test_labels_of_the_library_can_be_read_by_anyone(path):
 
 
 def test_the_same_content_gives_the_same_bytes(path, tmp_path):
-    contract.write(path, make())
-    contract.write(tmp_path / "again.parquet", make())
+    contract.write_labels(path, make())
+    contract.write_labels(tmp_path / "again.parquet", make())
     assert path.read_bytes() == (tmp_path / "again.parquet").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.parquet", "labels.parquet"]
 
@@ -142,7 +142,7 @@ def other_table(rows):
 def test_other_columns_pass_in_several_row_groups(path, monkeypatch):
     monkeypatch.setattr(writing, "ROW_GROUP_ROWS", 40)
     others = other_table(100)
-    contract.write(
+    contract.write_labels(
         path,
         make(100),
         other_schema=others.schema,
@@ -152,13 +152,13 @@ def test_other_columns_pass_in_several_row_groups(path, monkeypatch):
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [45, 45, 10]
     assert pq.read_table(path, columns=others.column_names).equals(others)
     assert pq.read_schema(path).names == [*TYPES, "path", "image", "size"]
-    assert contract.read(path).ids.tolist() == make(100).ids.tolist()
+    assert contract.read_labels(path).ids.tolist() == make(100).ids.tolist()
 
 
 def test_large_values_close_a_row_group_early(path, monkeypatch):
     monkeypatch.setattr(writing, "ROW_GROUP_BYTES", 100)
     others = other_table(30)
-    contract.write(
+    contract.write_labels(
         path,
         make(30),
         other_schema=others.schema,
@@ -169,16 +169,18 @@ def test_large_values_close_a_row_group_early(path, monkeypatch):
 
 def test_rows_without_other_columns_come_in_row_groups_too(path, monkeypatch):
     monkeypatch.setattr(writing, "ROW_GROUP_ROWS", 40)
-    contract.write(path, make(100))
+    contract.write_labels(path, make(100))
     assert pq.ParquetFile(path).num_row_groups == 3
-    assert np.array_equal(contract.read(path).soft_label, make(100).soft_label)
+    assert np.array_equal(contract.read_labels(path).soft_label, make(100).soft_label)
 
 
 @pytest.mark.parametrize("rows", [5, 7])
 def test_data_that_changed_under_way_is_refused(path, rows):
     others = other_table(rows)
     with pytest.raises(InputError, match="the 6 rows that were read: it changed"):
-        contract.write(path, make(6), other_schema=others.schema, other_columns=others.to_batches())
+        contract.write_labels(
+            path, make(6), other_schema=others.schema, other_columns=others.to_batches()
+        )
     assert not path.exists()
 
 
@@ -226,7 +228,7 @@ def test_a_sum_within_the_tolerance_is_no_breach():
 
 def rewritten(path, change, **metadata):
     """The file as another tool might have changed it."""
-    contract.write(path, make())
+    contract.write_labels(path, make())
     table = pq.read_table(path)
     about = json.loads(table.schema.metadata[b"labelfix"]) | metadata
     fields = [field.with_nullable(True) for field in table.schema]
@@ -270,7 +272,7 @@ FOREIGN = {
 def test_files_that_another_tool_changed(message, path):
     rewritten(path, FOREIGN[message])
     with pytest.raises(InputError) as error:
-        contract.read(path)
+        contract.read_labels(path)
     assert message in str(error.value)
     assert str(path) in str(error.value)
 
@@ -285,12 +287,12 @@ def test_plain_columns_of_the_right_meaning_are_read(path):
         return replaced("soft_label", pa.array(table["soft_label"].to_pylist()))(table)
 
     rewritten(path, change)
-    assert np.allclose(contract.read(path).soft_label, SOFT)
+    assert np.allclose(contract.read_labels(path).soft_label, SOFT)
 
 
 def test_a_file_by_hand_needs_id_and_label_only(path):
     pd.DataFrame({"id": [7, 8, 9], "label": ["bee", "ant", "bee"], "note": 1}).to_parquet(path)
-    found = contract.read(path)
+    found = contract.read_labels(path)
     assert found.ids.tolist() == ["7", "8", "9"]
     assert found.class_names == ("ant", "bee")
     assert found.label.tolist() == [1, 0, 1]
@@ -305,7 +307,7 @@ def test_a_file_by_hand_needs_id_and_label_only(path):
 def test_booleans_and_decimals_are_spelled_as_purify_spells_them(path):
     frame = pd.DataFrame({"id": [3.0, 1e11, 5.0], "label": [True, False, True]})
     frame.assign(given_label=[True, None, False]).to_parquet(path)
-    found = contract.read(path)
+    found = contract.read_labels(path)
     assert found.ids.tolist() == ["3", "100000000000", "5"]
     assert found.class_names == ("False", "True")
     assert found.label.tolist() == [1, 0, 1]
@@ -318,37 +320,37 @@ def test_what_a_file_by_hand_leaves_out_follows_from_what_it_has(path):
     soft = [[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]
     frame = pd.DataFrame({"id": list("abc"), "label": ["no", "yes", "no"], "soft_label": soft})
     frame.assign(given_label=["no", "no", None]).to_parquet(path)
-    found = contract.read(path)
+    found = contract.read_labels(path)
     assert found.weight.tolist() == pytest.approx([0.8, 0.6, 0], abs=1e-6)
     assert [contract.DECISIONS[code] for code in found.decision] == ["keep", "correct", "fill"]
     assert found.review_rank.tolist() == [3, 2, 1]
     frame.assign(label=["yes", "no", "yes"]).to_parquet(path)
     with pytest.raises(InputError, match="classes seem to stand in another order; sort them by"):
-        contract.read(path)
+        contract.read_labels(path)
     frame.assign(label="yes").to_parquet(path)
     with pytest.raises(InputError, match="names 1 classes; give labels of two or more"):
-        contract.read(path)
+        contract.read_labels(path)
     frame.assign(weight=[1.0, 2.0, 0.0]).to_parquet(path)
     with pytest.raises(InputError, match="row 2, column 'weight': breaks the contract"):
-        contract.read(path)
+        contract.read_labels(path)
 
 
 def test_files_that_are_none_of_ours(path, tmp_path):
     with pytest.raises(InputError, match="there is no such file"):
-        contract.read(path)
+        contract.read_labels(path)
     path.write_text("id,label\n")
     with pytest.raises(InputError, match="cannot be read"):
-        contract.read(path)
+        contract.read_labels(path)
     pq.write_table(pa.table({"id": ["a"]}), path)
     with pytest.raises(InputError, match="has no column 'label'"):
-        contract.read(path)
+        contract.read_labels(path)
     for text in ("{", "{}", "[]", '{"schema_version": 1}'):
         pq.write_table(pa.table({"id": ["a"]}).replace_schema_metadata({"labelfix": text}), path)
         with pytest.raises(InputError):
-            contract.read(path)
+            contract.read_labels(path)
     rewritten(path, lambda table: table, schema_version=2)
     with pytest.raises(InputError, match="has schema version 2, this labelfix reads 1"):
-        contract.read(path)
+        contract.read_labels(path)
 
 
 MALFORMED = {
@@ -369,7 +371,7 @@ def test_malformed_metadata_is_one_clear_line(part, path):
     for metadata in MALFORMED[part]:
         rewritten(path, lambda table: table, **metadata)
         with pytest.raises(InputError) as error:
-            contract.read(path)
+            contract.read_labels(path)
         assert str(error.value) == (
             f"{path}: its metadata (key labelfix) is broken at {part}; write the file again with "
             "labelfix purify, or leave the metadata out"

@@ -8,7 +8,7 @@ import pytest
 
 from labelfix import contract
 from labelfix.errors import InputError
-from labelfix.workflows.evaluate import evaluate
+from labelfix.workflows.evaluate import evaluate_labels
 
 KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)
 #       right given label decision                    what happened
@@ -40,7 +40,7 @@ def run(tmp_path):
         weight=np.ones(8, dtype=np.float32),
         review_rank=np.array([4, 1, 3, 2, 7, 5, 6, 8], dtype=np.int32),
     )
-    contract.write(tmp_path / "labels.parquet", labels)
+    contract.write_labels(tmp_path / "labels.parquet", labels)
     truth = pd.DataFrame({"id": list("abcdefgh"), "label": np.array(["no", "yes"])[right]})
     truth = pd.concat([truth, pd.DataFrame({"id": ["z"], "label": ["no"]})])[::-1]
     truth.to_csv(tmp_path / "truth.csv", index=False)
@@ -48,7 +48,7 @@ def run(tmp_path):
 
 
 def test_figures_by_hand(run):
-    found = evaluate(run, run / "truth.csv")
+    found = evaluate_labels(run, run / "truth.csv")
     expected = {
         "rows": 7,
         "checked_rows": 1,
@@ -64,18 +64,18 @@ def test_figures_by_hand(run):
         "ranking_auroc": 5 / 6,
     }
     assert found == {name: pytest.approx(value, abs=1e-6) for name, value in expected.items()}
-    assert evaluate(run / "labels.parquet", run / "truth.csv") == found
+    assert evaluate_labels(run / "labels.parquet", run / "truth.csv") == found
 
 
 def test_nothing_to_measure_on_is_nan(run):
-    labels = contract.read(run)
+    labels = contract.read_labels(run)
     from dataclasses import replace
 
     same = labels.given.clip(0)
-    contract.write(run / "labels.parquet", replace(labels, given=same, label=same))
+    contract.write_labels(run / "labels.parquet", replace(labels, given=same, label=same))
     truth = pd.DataFrame({"id": labels.ids, "label": np.array(["no", "yes"])[same]})
     truth.to_csv(run / "truth.csv", index=False)
-    found = evaluate(run, run / "truth.csv")
+    found = evaluate_labels(run, run / "truth.csv")
     assert found["label_accuracy_before"] == found["label_accuracy_after"] == 1
     for name in ("fill_accuracy", "change_precision", "change_recall", "ranking_auroc"):
         assert math.isnan(found[name]), name
@@ -85,28 +85,28 @@ def test_columns_can_be_named(run):
     truth = pd.read_csv(run / "truth.csv").rename(columns={"id": "who", "label": "what"})
     truth["other"] = "x"
     truth.to_csv(run / "odd.csv", index=False)
-    found = evaluate(run, run / "odd.csv", label_column="what", id_column="who")
-    assert found == evaluate(run, run / "truth.csv")
+    found = evaluate_labels(run, run / "odd.csv", label_column="what", id_column="who")
+    assert found == evaluate_labels(run, run / "truth.csv")
 
 
 def test_errors(run):
     truth = pd.read_csv(run / "truth.csv")
     truth[truth["id"] != "c"].to_csv(run / "short.csv", index=False)
     with pytest.raises(InputError, match="has no row for id 'c'"):
-        evaluate(run, run / "short.csv")
+        evaluate_labels(run, run / "short.csv")
     truth.assign(label="maybe").to_csv(run / "maybe.csv", index=False)
     with pytest.raises(InputError, match="'maybe'"):
-        evaluate(run, run / "maybe.csv")
+        evaluate_labels(run, run / "maybe.csv")
     with pytest.raises(InputError, match="there is no such file"):
-        evaluate(run / "nothing", run / "truth.csv")
+        evaluate_labels(run / "nothing", run / "truth.csv")
 
 
 def test_checked_rows_alone_are_no_evidence(run):
     from dataclasses import replace
 
-    labels = contract.read(run)
-    contract.write(
+    labels = contract.read_labels(run)
+    contract.write_labels(
         run / "labels.parquet", replace(labels, decision=np.full(8, CHECKED, dtype=np.int8))
     )
     with pytest.raises(InputError, match="holds checked rows only"):
-        evaluate(run, run / "truth.csv")
+        evaluate_labels(run, run / "truth.csv")

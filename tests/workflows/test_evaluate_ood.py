@@ -75,7 +75,7 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
     )
     config = retrain.RetrainConfig(device="cpu", method="coteaching", epochs=8)
     retrain.run(found, tmp_path / "model", config)
-    figures = evaluate.outliers(
+    figures = evaluate.evaluate_outliers(
         tmp_path / "model", tmp_path / "far.csv", ood_features=tmp_path / "far.npy"
     )
     assert (figures["test_rows"], figures["ood_rows"]) == (260, 80)
@@ -83,15 +83,15 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
     assert 0 <= figures["msp_fpr95"] < 0.8
     assert figures["energy_auroc"] > 0.6
     with pytest.raises(InputError, match="trained on features; pass --ood-features FILE"):
-        evaluate.outliers(tmp_path / "model", tmp_path / "far.csv")
+        evaluate.evaluate_outliers(tmp_path / "model", tmp_path / "far.csv")
     np.save(tmp_path / "wide.npy", np.ones((80, 3), np.float32))
     with pytest.raises(InputError, match="has features of width 3, the dataset's are 8 wide"):
-        evaluate.outliers(
+        evaluate.evaluate_outliers(
             tmp_path / "model", tmp_path / "far.csv", ood_features=tmp_path / "wide.npy"
         )
     plain = corrected_dataset.gather(run, tmp_path)
     retrain.run(plain, tmp_path / "untested", retrain.RetrainConfig(device="cpu", epochs=1))
     with pytest.raises(InputError, match="was trained without test rows"):
-        evaluate.outliers(
+        evaluate.evaluate_outliers(
             tmp_path / "untested", tmp_path / "far.csv", ood_features=tmp_path / "far.npy"
         )

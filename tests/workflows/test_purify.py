@@ -55,7 +55,7 @@ def purified(feature_files, tmp_path):
 
 def test_features_in_corrected_table_out(purified):
     files, out, _, listener = purified
-    frame, found = pd.read_csv(files.data), contract.read(out)
+    frame, found = pd.read_csv(files.data), contract.read_labels(out)
     assert found.ids.tolist() == frame["id"].tolist()
     names = np.array([*found.class_names, None], dtype=object)
     assert (
@@ -81,7 +81,7 @@ def test_features_in_corrected_table_out(purified):
 
 
 def test_weights_follow_the_documented_formula(purified):
-    found = contract.read(purified[1])
+    found = contract.read_labels(purified[1])
     chosen = found.soft_label[np.arange(len(found)), found.label]
     assert np.allclose(found.weight, np.clip((chosen - 1 / 3) / (1 - 1 / 3), 0, 1), atol=1e-6)
 
@@ -178,7 +178,7 @@ def test_clean_rows_outside_data(feature_files, tmp_path):
     frame[40:].to_csv(files.data, index=False)  # CLEAN has rows 0..44: five are audited
     dataset = inputs.read(files.data, files.clean, features=files.folder / "keyed.parquet")
     summary = purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
-    found = contract.read(tmp_path / "run")
+    found = contract.read_labels(tmp_path / "run")
     assert found.ids.tolist() == ids[40:].tolist()
     assert summary["checked_rows"] == {"audited": 5, "all": 45}
     assert summary["evidence"]["rows"] == 5
@@ -205,7 +205,7 @@ def test_without_checked_rows_the_figures_are_called_self_estimated(feature_file
     assert summary["decisions"]["checked"] == 0
     about = json.loads(pq.read_schema(tmp_path / "run" / "labels.parquet").metadata[b"labelfix"])
     assert about["evidence"] == "self-estimated"
-    found = contract.read(tmp_path / "run")
+    found = contract.read_labels(tmp_path / "run")
     truth = pd.read_csv(files.truth)["label"].to_numpy()
     names, had = np.array(found.class_names), found.given >= 0
     before = (names[found.given] == truth)[had].mean()
@@ -254,7 +254,7 @@ def test_ranks_within_a_part():
 def test_images_in_corrected_table_out(image_files, tmp_path):
     folder, listener = image_files(), Listener()
     summary = purify_images(folder, tmp_path / "run", listener)
-    found = contract.read(tmp_path / "run")
+    found = contract.read_labels(tmp_path / "run")
     frame = pd.read_csv(folder / "data.csv")
     assert found.ids.tolist() == frame["image"].tolist()
     assert (
@@ -303,7 +303,7 @@ def test_the_same_image_under_another_id_is_audited(image_files, tmp_path):
     assert summary["checked_rows"] == {"audited": 18, "all": 18}
     assert any("under another id" in line for line in listener.lines)
     assert any("under another id" in line for line in summary["notices"])
-    found = contract.read(tmp_path / "run")
+    found = contract.read_labels(tmp_path / "run")
     assert len(found) == 60
     assert (np.array(contract.DECISIONS)[found.decision] == "checked").sum() == 18
     truth = pd.read_csv(folder / "right.csv")["label"].to_numpy()
@@ -368,7 +368,7 @@ def test_a_bilevel_method_trains_on_the_images_themselves(
     summary = purify_images(folder, tmp_path / "run", listener, **settings)
     assert "purify (emlc, 2 epochs a fold)" in listener.tasks
     assert any(line.startswith("emlc: images are not mirrored") for line in listener.lines)
-    assert len(contract.read(tmp_path / "run")) == 60
+    assert len(contract.read_labels(tmp_path / "run")) == 60
     assert {"emlc", "emlc-teacher"} == set(summary["predictor"]["learning"])
 
 

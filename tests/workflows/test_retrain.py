@@ -450,7 +450,7 @@ def test_weights_of_another_backbone_are_not_started_from(image_files, tmp_path)
 
 
 def test_images_from_outside_are_told_from_test_images(images_run, tmp_path):
-    from labelfix.workflows.evaluate import model_of, outliers
+    from labelfix.workflows.evaluate import evaluate_outliers, model_of
 
     folder, run = images_run
     found = gather(run, tmp_path, test=folder / "test.csv")
@@ -463,7 +463,7 @@ def test_images_from_outside_are_told_from_test_images(images_run, tmp_path):
         Image.new("RGB", (11, 9), (25 * number,) * 3).save(tmp_path / "grey" / f"{number}.png")
     paths = [f"grey/{number}.png" for number in range(9)]
     pd.DataFrame({"image": paths}).to_csv(tmp_path / "grey.csv", index=False)
-    figures = outliers(model_of(run), tmp_path / "grey.csv")
+    figures = evaluate_outliers(model_of(run), tmp_path / "grey.csv")
     assert (figures["test_rows"], figures["ood_rows"]) == (12, 9)
     assert all(
         0 <= figures[f"{score}_{kind}"] <= 1
@@ -471,9 +471,9 @@ def test_images_from_outside_are_told_from_test_images(images_run, tmp_path):
         for kind in ("auroc", "fpr95")
     )
     with pytest.raises(InputError, match="trained on images; leave --ood-features out"):
-        outliers(model_of(run), tmp_path / "grey.csv", ood_features=tmp_path / "x.npy")
+        evaluate_outliers(model_of(run), tmp_path / "grey.csv", ood_features=tmp_path / "x.npy")
     with pytest.raises(InputError, match=r"nothing\.csv"):
-        outliers(model_of(run), tmp_path / "nothing.csv")
+        evaluate_outliers(model_of(run), tmp_path / "nothing.csv")
 
 
 def test_test_images_of_another_size_are_resized(images_run, tmp_path):
