@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from labelfix.decide.no_clean_set import SelfEstimate
 from labelfix.equations.calibration import calibration_interval
-from labelfix.equations.intervals import paired_difference, wilson_interval
+from labelfix.equations.intervals import paired_difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +96,10 @@ def self_estimated(figures: SelfEstimate) -> Evidence:
 
 
 def _share(hits: NDArray[np.bool_]) -> Figure:
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    return Figure(value=float(hits.mean()) if len(hits) else float("nan"), low=low, high=high)
+    if not len(hits):
+        return Figure(value=float("nan"), low=0.0, high=1.0)
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="wilson")
+    return Figure(value=float(hits.mean()), low=float(interval.low), high=float(interval.high))
 
 
 def _gain(was_right: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> Figure:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from math import log2
+
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 
 def fit_temperature(
     logits_NK: Tensor, labels_N: Tensor, *, low: float = 0.05, high: float = 20.0
 ) -> float:
-    """The temperature in ``[low, high]`` of least log loss, by golden-section search on its log.
+    """The temperature in ``[low, high]`` of least log loss, by Brent's search on its log.
 
     Args:
         logits_NK: ``(N, K)`` logits or log-probabilities of rows that the model did not train on.
@@ -22,12 +25,8 @@ def fit_temperature(
     def loss(log_t: float) -> float:
         return float(torch.nn.functional.cross_entropy(logits_NK / 2.0**log_t, labels_N))
 
-    a, b = torch.tensor([low, high]).log2().tolist()
-    golden = (5**0.5 - 1) / 2
-    while b - a > 1e-3:
-        c, d = b - golden * (b - a), a + golden * (b - a)
-        a, b = (a, d) if loss(c) < loss(d) else (c, b)
-    return 2.0 ** ((a + b) / 2)
+    found = minimize_scalar(loss, bounds=(log2(low), log2(high)), options={"xatol": 1e-10})
+    return float(2.0**found.x)
 
 
 def expected_calibration_error(confidence_N: Tensor, right_N: Tensor, bins: int = 15) -> float:

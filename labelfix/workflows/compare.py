@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from labelfix import contract
-from labelfix.equations.intervals import mcnemar, paired_difference
+from labelfix.equations.intervals import paired_difference
 from labelfix.errors import InputError
 from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows.corrected_dataset import CorrectedDataset
@@ -78,7 +79,7 @@ def judge(given: Outcome, purified: Outcome, labels: NDArray[np.int32]) -> dict[
         "better": better,
         "difference": difference,
         "interval": [low, high],
-        "p_value": mcnemar(won, lost),
+        "p_value": float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
         "rows": len(labels),
         "words": f"{WORDS[better]}: {100 * difference:+.1f} points "
         f"({100 * low:+.1f} to {100 * high:+.1f}) on {len(labels)} rows",

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from labelfix import contract, inputs
 from labelfix.equations.calibration import expected_calibration_error
-from labelfix.equations.ood import auroc, energy_score, fpr_at_95, msp_score
+from labelfix.equations.ood import energy_score, msp_score
 from labelfix.errors import InputError
 from labelfix.nets.classifiers import predict_logits
 from labelfix.training.devices import pick_device
@@ -116,9 +117,23 @@ def evaluate_outliers(
     outside = {"msp": msp_score(logits).numpy(), "energy": energy_score(logits).numpy()}
     figures: dict[str, Any] = {"test_rows": len(inside["msp"]), "ood_rows": len(logits)}
     for name, scores in inside.items():
-        figures[f"{name}_auroc"] = auroc(scores, outside[name])
-        figures[f"{name}_fpr95"] = fpr_at_95(scores, outside[name])
+        figures[f"{name}_auroc"], figures[f"{name}_fpr95"] = separation(scores, outside[name])
     return figures
+
+
+def separation(
+    inside_N: NDArray[np.floating], outside_M: NDArray[np.floating]
+) -> tuple[float, float]:
+    """How well a score tells two sets of rows apart; high = inside.
+
+    Returns:
+        AUROC, and FPR95: the share of rows from outside that pass where 95 % from inside pass.
+    """
+    is_inside = np.repeat([True, False], [len(inside_N), len(outside_M)])
+    scores = np.concatenate([inside_N, outside_M])
+    false_positive, true_positive, _ = roc_curve(is_inside, scores, drop_intermediate=False)
+    fpr95 = false_positive[np.argmax(true_positive >= 0.95)]
+    return float(roc_auc_score(is_inside, scores)), float(fpr95)
 
 
 def model_of(run: Path) -> Path:

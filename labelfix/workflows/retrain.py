@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from torch import nn
 
 from labelfix import contract
-from labelfix.equations.intervals import wilson_interval
 from labelfix.errors import InputError
 from labelfix.nets.classifiers import predict_logits
 from labelfix.retrain.problem import Problem, Targets
@@ -310,9 +310,9 @@ def _collapse(logits: torch.Tensor, labels: NDArray[np.int32]) -> list[str]:
 
 def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> dict[str, Any]:
     hits = int((predicted == labels).sum())
-    low, high = wilson_interval(hits, len(labels))
+    interval = binomtest(hits, len(labels)).proportion_ci(0.95, method="wilson")
     return {
         "test_accuracy": hits / len(labels),
-        "test_accuracy_interval": [low, high],
+        "test_accuracy_interval": [float(interval.low), float(interval.high)],
         "test_rows": len(labels),
     }

@@ -1,58 +1,30 @@
-"""OOD scores by hand, AUROC against scikit-learn; paired tests against scipy; evaluate --ood."""
-
-import math
+"""evaluate --ood: how well a score tells rows apart, by hand; the whole on a trained model."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score
 
-from labelfix.equations.intervals import mcnemar, paired_difference
-from labelfix.equations.ood import auroc, energy_score, fpr_at_95, msp_score
 from labelfix.errors import InputError
+from labelfix.workflows.evaluate import separation
 
 
-def test_scores_by_hand():
-    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]])
-    assert msp_score(logits).tolist() == pytest.approx([0.5, 0.75])
-    assert energy_score(logits).tolist() == pytest.approx([math.log(2), math.log(4)])
+def test_separation_by_hand():
+    inside, outside = np.array([2.0, 3.0, 3.0, 5.0]), np.array([1.0, 3.0, 4.0])
+    # 2 beats one of three, each 3 one and a tie, 5 all: 1 + 1.5 + 1.5 + 3 of 12 pairs
+    assert separation(inside, outside) == pytest.approx((7 / 12, 2 / 3))
+    tops = np.arange(100.0)  # 95 of them reach 5
+    assert separation(tops, np.array([4.9, 5.0, 7.0, -1.0]))[1] == 0.5
+    assert separation(tops, tops - 200) == (1.0, 0.0)
 
 
-def test_auroc_is_scikit_learns_with_ties():
+def test_separation_is_that_of_naive_loops_with_ties():
     random = np.random.default_rng(0)
-    inside, outside = random.integers(2, 9, 50), random.integers(0, 6, 40)
-    truth = np.r_[np.ones(50), np.zeros(40)]
-    expected = roc_auc_score(truth, np.r_[inside, outside])
-    assert auroc(inside.astype(float), outside.astype(float)) == pytest.approx(expected)
-
-
-def test_fpr95_by_hand():
-    inside = np.arange(100.0)  # 95 of them reach 5
-    assert fpr_at_95(inside, np.array([4.9, 5.0, 7.0, -1.0])) == 0.5
-
-
-@pytest.mark.parametrize(("won", "lost"), [(0, 0), (5, 1), (1, 5), (30, 18), (7, 7), (900, 1000)])
-def test_mcnemar_is_the_binomial_test(won, lost):
-    expected = binomtest(won, won + lost).pvalue if won + lost else 1.0
-    assert mcnemar(won, lost) == pytest.approx(expected, rel=1e-6)
-
-
-def test_the_paired_interval_by_hand_and_its_coverage():
-    difference, low, high = paired_difference(10, 4, 100)
-    assert difference == pytest.approx(0.06)
-    first, second = 11 / 102, 5 / 102
-    half = 1.959964 * math.sqrt((first + second - (first - second) ** 2) / 102)
-    assert (low, high) == pytest.approx((6 / 102 - half, 6 / 102 + half))
-    random = np.random.default_rng(0)
-    counts = random.multinomial(80, [0.12, 0.05, 0.83], size=2000)
-    inside = [
-        (low <= 0.07 <= high)
-        for won, lost, _ in counts
-        for _, low, high in [paired_difference(int(won), int(lost), 80)]
-    ]
-    assert np.mean(inside) > 0.94
+    for size in (7, 20, 61):
+        inside, outside = random.integers(2, 9, size), random.integers(0, 6, 40)
+        wins = [(a > b) + (a == b) / 2 for a in inside for b in outside]
+        passed = [np.mean(outside >= level) for level in inside if np.mean(inside >= level) >= 0.95]
+        found = separation(inside.astype(float), outside.astype(float))
+        assert found == pytest.approx((np.mean(wins), min(passed)))
 
 
 def test_a_model_tells_rows_from_outside(feature_files, tmp_path):

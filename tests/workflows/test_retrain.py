@@ -199,9 +199,17 @@ def test_compare_without_a_test_table_holds_checked_rows_out(features_run, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("won", "lost", "better"), [(30, 2, "purified"), (2, 30, "given"), (5, 4, "undecided")]
+    ("won", "lost", "better", "p_value"),
+    [
+        (30, 2, "purified", 2 * (1 + 32 + 496) / 2**32),  # both tails of 32 fair coins
+        (2, 30, "given", 2 * (1 + 32 + 496) / 2**32),
+        (5, 1, "undecided", 2 * (1 + 6) / 2**6),
+        (30, 18, "undecided", 0.11140289106101),
+        (5, 5, "undecided", 1.0),
+        (0, 0, "undecided", 1.0),
+    ],
 )
-def test_the_verdict_counts_the_rows_where_both_nets_differ(won, lost, better):
+def test_the_verdict_counts_the_rows_where_both_nets_differ(won, lost, better, p_value):
     labels = np.zeros(100, dtype=np.int32)
     right, wrong = [1.0, 0.0], [0.0, 1.0]
     given = torch.tensor([right] * lost + [wrong] * won + [right] * (100 - won - lost))
@@ -212,7 +220,7 @@ def test_the_verdict_counts_the_rows_where_both_nets_differ(won, lost, better):
     assert verdict["difference"] == pytest.approx((won - lost) / 100)
     low, high = verdict["interval"]
     assert low < (won - lost) / 100 < high
-    assert (verdict["p_value"] < 0.05) == (better != "undecided")
+    assert verdict["p_value"] == pytest.approx(p_value, abs=1e-14, rel=0)
     assert compare.WORDS[better] in verdict["words"]
 
 
