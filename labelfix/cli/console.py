@@ -99,11 +99,11 @@ class Terminal:
             for name, title in EVIDENCE.items()
         ]
         if evidence["audited"]:
-            title = f"Evidence: {evidence['rows']} audited rows, each judged without its own labels"
-        else:
             title = (
-                "Self-estimated: no row of the data was checked, this is the model's own opinion"
+                f"Evidence: {evidence['rows']} audited rows, each predicted without its own labels"
             )
+        else:
+            title = "Self-estimated: no row of the data was checked, so the model measures itself"
         measured = "measured" if evidence["audited"] else "self-estimated"
         self.table(title, ("", measured, "95 % interval"), rows)
         if evidence["audited"] and summary["changes_allowed"]:
@@ -130,12 +130,13 @@ class Terminal:
         title = f"Retrained with {runs[0]['method']}, {runs[0]['epochs']} epochs"
         self.table(title, ("labels", "test accuracy", "95 % interval", "training rows"), rows)
         for run in runs:
-            self.say(f"{run['labels']} labels: {run['method']} reads {', '.join(run['uses'])}")
+            columns = ", ".join(run["uses"])
+            self.say(f"{run['labels']} labels: {run['method']} reads the columns {columns}")
         if "verdict" in metrics:
             self.result(f"verdict: {metrics['verdict']['words']}")
 
     def demo(self, outcome: Mapping[str, Any]) -> None:
-        """The tour's two results."""
+        """The two results of the demo."""
         before, after = outcome["wrong_before"], outcome["wrong_after"]
         given, purified = outcome["test_accuracy_given"], outcome["test_accuracy_purified"]
         rows = [
@@ -143,14 +144,14 @@ class Terminal:
             ["test accuracy after retraining", f"{given:.1%}", f"{purified:.1%}",
              f"{(purified - given) * 100:+.1f} points"],
         ]  # fmt: skip
-        self.table("The tour in two lines", ("", "given labels", "purified labels", ""), rows)
+        self.table("The result in two lines", ("", "given labels", "purified labels", ""), rows)
 
 
 EVIDENCE = {
     "label_accuracy_before": "right labels, before",
     "label_accuracy_after": "right labels, after",
     "change_precision": "of the changes, right",
-    "change_recall": "of the wrong labels, mended",
+    "change_recall": "of the wrong labels, corrected",
     "calibration_error": "calibration error of soft labels",
 }
 

@@ -13,6 +13,8 @@ from labelfix.cli.retrain import evaluate, retrain
 from labelfix.cli.samples import corrupt, demo
 from labelfix.errors import DegenerateLearningError, InputError
 
+_AGAIN = "run the same command again: it goes on where it stopped"
+
 
 class OneLine(click.Group):
     """A group whose errors are one line each, with the exit status that says whose they are."""
@@ -31,11 +33,11 @@ class OneLine(click.Group):
         except DegenerateLearningError as error:
             _leave(f"{error}; nothing was written", 1)
         except (KeyboardInterrupt, click.Abort):
-            _leave("interrupted; the same command goes on where it stopped", 1)
+            _leave(f"interrupted; {_AGAIN}", 1)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             reason = " ".join((error.strerror or str(error)).split())
-            _leave(f"{where}{reason}; mend that, and the same command goes on where it stopped", 1)
+            _leave(f"{where}{reason}; solve that, then {_AGAIN}", 1)
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

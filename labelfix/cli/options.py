@@ -28,51 +28,75 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 PATH = click.Path(path_type=Path)
 
 column_options = options(
-    click.option("--label-column", metavar="NAME", help="Label column; found by name otherwise."),
-    click.option("--image-column", metavar="NAME", help="Image column: paths, bytes or structs."),
-    click.option("--id-column", metavar="NAME", help="Id column; else image path or row number."),
+    click.option(
+        "--label-column", metavar="NAME", help="Column of labels.  [default: found by its name]"
+    ),
+    click.option(
+        "--image-column",
+        metavar="NAME",
+        help="Column of images: paths, bytes or structs of both.  [default: found by its name]",
+    ),
+    click.option(
+        "--id-column",
+        metavar="NAME",
+        help="Column of ids.  [default: found by its name, else image path, else row number]",
+    ),
     click.option(
         "--features",
         metavar="FILE_OR_COLUMN",
-        help="Features, not images: an .npy of N x D, a Parquet keyed by id, or a list column.",
+        help="Features in place of images: an .npy file with one row of numbers for each row of "
+        "DATA, a Parquet file with ids, or a list column of DATA.",
     ),
 )
 
 device_options = options(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
-    click.option("--devices", default=1, show_default=True, help="Processes a node."),
-    click.option("--num-nodes", default=1, show_default=True, help="Nodes; see the README."),
+    click.option(
+        "--devices", default=1, show_default=True, help="Processes that train on each machine."
+    ),
+    click.option(
+        "--num-nodes",
+        default=1,
+        show_default=True,
+        help="Machines on which this same command is started, one output folder for all.",
+    ),
     click.option(
         "--precision",
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
-        help="Precision of training.",
+        help="Numbers that nets compute with; auto: bf16-mixed where it is fast, else 32-true.",
     ),
 )
 
-seed_option = click.option("--seed", default=0, show_default=True, help="Of everything random.")
+seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all random draws.")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 backbone_options = options(
     click.option(
         "--pretrain",
         default="simclr",
         show_default=True,
-        help="simclr, moco or none: how the backbone learns from the images alone.",
+        help="How the backbone learns from the images, without their labels: simclr, moco or none.",
     ),
     click.option(
-        "--backbone", metavar="NAME", help="Any timm model, or smallconv (default on a CPU)."
+        "--backbone",
+        metavar="NAME",
+        help="The net that sees the images: smallconv or any timm model.  "
+        "[default: smallconv on a CPU, else resnet18]",
     ),
     click.option(
         "--weights",
         default="random",
         show_default=True,
         metavar="random|pretrained|PATH",
-        help="Start of the backbone; pretrained and PATH skip pretraining.",
+        help="First weights of the backbone: random, pretrained (downloaded by timm) or a file. "
+        "The last two skip pretraining.",
     ),
-    click.option("--epochs", type=int, help="Of pretraining; chosen by the data's size otherwise."),
+    click.option(
+        "--epochs", type=int, help="Epochs of pretraining.  [default: by the number of images]"
+    ),
 )
 
 

@@ -28,10 +28,10 @@ from labelfix.cli.options import (
     "--clean-set",
     type=PATH,
     metavar="CLEAN",
-    help="Rows with labels that someone checked, drawn at random.",
+    help="Rows whose right label is known: some rows of DATA, drawn at random and checked.",
 )
 @click.option(
-    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
+    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
 )
 @column_options
 @click.option(
@@ -44,24 +44,26 @@ from labelfix.cli.options import (
     "--upper-loss",
     default="auto",
     show_default=True,
-    help="What steers clid, mw-net, vri: ce-clean, ce-noisy, small-loss, mae, clid, clid-sparse.",
+    help="Loss that clid, mw-net and vri learn their row weights by: ce-clean, ce-noisy, "
+    "small-loss, mae, clid or clid-sparse.",
 )
 @click.option(
     "--learn-from",
     default="auto",
     show_default=True,
-    help="What mlc to vri train on: images, or the features made of them. auto: images on a GPU.",
+    help="What the bilevel methods (mlc to vri) train on: images, or features made of them. "
+    "auto: images on a GPU, else features.",
 )
 @backbone_options
 @click.option(
     "--min-precision",
     default=0.0,
     show_default=True,
-    help="Change a label only where the new one is right with at least this probability.",
+    help="Change a label only where the new one is right with at least this probability, 0 to 1.",
 )
 @seed_option
 @device_options
-@click.option("--fresh", is_flag=True, help="Do every stage again.")
+@click.option("--fresh", is_flag=True, help="Do every stage again, also those that are done.")
 @json_option
 def purify(
     data: Path,
@@ -71,9 +73,11 @@ def purify(
     as_json: bool,
     **settings: Any,  # noqa: ANN401
 ) -> None:
-    """Correct the labels of DATA, a table or a folder of class-named folders.
+    """Correct the labels of DATA.
 
-    Writes DIR/labels.parquet and DIR/summary.json. Stages that are done are skipped.
+    DATA is a table (CSV, TSV, JSON lines, Parquet) or a folder with one folder of images for each
+    class. Writes DIR/labels.parquet and DIR/summary.json. Run the same command again after an
+    interruption: it goes on where it stopped.
 
     \b
     Example:
@@ -97,16 +101,16 @@ def purify(
 @click.command()
 @click.argument("data", type=PATH)
 @click.option(
-    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
+    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
 )
 @column_options
 @backbone_options
 @seed_option
 @device_options
 def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
-    """Train a backbone on the images of DATA alone; labels are not used.
+    """Train a backbone on the images of DATA, without labels.
 
-    The same stage as in purify: a later purify into the same folder goes on from it.
+    This is the first part of purify: a later purify with the same --out goes on from it.
 
     \b
     Example:
@@ -125,16 +129,17 @@ def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: AN
 @click.command()
 @click.argument("data", type=PATH)
 @click.option(
-    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA's name + -purified]"
+    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
 )
 @column_options
 @backbone_options
 @seed_option
 @device_options
 def embed(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
-    """Turn the images of DATA into features, float16 N x D, row by row.
+    """Turn the images of DATA into features.
 
-    The same stages as in purify: a later purify into the same folder goes on from them.
+    Writes one row of numbers for each row of DATA (.npy, float16). Trains the backbone first where
+    it must. This is the first part of purify: a later purify with the same --out goes on from it.
 
     \b
     Example:

@@ -32,18 +32,26 @@ from labelfix.cli.options import (
     "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="One of the method's own settings, such as clid=true; may be repeated.",
+    help="Change a setting of the method, such as clid=true; may be given several times. "
+    "A wrong name lists the settings.",
 )
-@click.option("--test", type=PATH, metavar="TABLE", help="Test rows with right labels.")
+@click.option("--test", type=PATH, metavar="TABLE", help="Test rows, with right labels.")
 @click.option(
-    "--test-features", type=PATH, metavar="FILE", help="Their features, for datasets of features."
+    "--test-features",
+    type=PATH,
+    metavar="FILE",
+    help="Features of the test rows, where RUN was made from features.",
 )
 @click.option(
     "--features",
     metavar="FILE_OR_COLUMN",
-    help="RUN's features, where RUN does not name them (a labels.parquet of your own).",
+    help="Features of RUN's rows, where RUN does not say where they are.",
 )
-@click.option("--image-column", metavar="NAME", help="RUN's images, likewise.")
+@click.option(
+    "--image-column",
+    metavar="NAME",
+    help="Images of RUN's rows, where RUN does not name the column.",
+)
 @click.option(
     "--labels",
     default="purified",
@@ -51,9 +59,9 @@ from labelfix.cli.options import (
     type=click.Choice(["purified", "given"]),
     help="Which labels to train on.",
 )
-@click.option("--compare", is_flag=True, help="Train on given and purified labels, side by side.")
+@click.option("--compare", is_flag=True, help="Train on given and on purified labels, and compare.")
 @click.option("--out", type=PATH, metavar="DIR", help="Output folder.  [default: RUN/retrain]")
-@click.option("--epochs", type=int, help="Chosen by the data's size otherwise.")
+@click.option("--epochs", type=int, help="Epochs of training.  [default: by the number of rows]")
 @seed_option
 @device_options
 @json_option
@@ -68,9 +76,10 @@ def retrain(
     as_json: bool,
     **settings: Any,  # noqa: ANN401
 ) -> None:
-    """Train a model on RUN, a purify output folder or a labels.parquet.
+    """Train a model on a corrected dataset.
 
-    Writes weights.safetensors, predictions.parquet and metrics.json. An interrupted training goes
+    RUN is the output folder of purify or a labels.parquet. Writes weights.safetensors,
+    predictions.parquet and metrics.json. Run the same command again after an interruption: it goes
     on where it stopped.
 
     \b
@@ -107,12 +116,15 @@ def retrain(
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--truth", type=PATH, metavar="TABLE", help="The right label of every id.")
-@click.option("--label-column", metavar="NAME", help="Its label column.")
-@click.option("--id-column", metavar="NAME", help="Its id column.")
+@click.option("--truth", type=PATH, metavar="TABLE", help="The right label of each id.")
+@click.option("--label-column", metavar="NAME", help="Label column of --truth.")
+@click.option("--id-column", metavar="NAME", help="Id column of --truth.")
 @click.option("--ood", type=PATH, metavar="TABLE", help="Rows that belong to none of the classes.")
 @click.option(
-    "--ood-features", type=PATH, metavar="FILE", help="Their features, for models of features."
+    "--ood-features",
+    type=PATH,
+    metavar="FILE",
+    help="Features of the rows of --ood, where the model was trained on features.",
 )
 @click.option(
     "--model", type=PATH, metavar="DIR", help="The model for --ood.  [default: RUN/retrain]"
@@ -127,8 +139,9 @@ def evaluate(
     as_json: bool,
     **columns: Any,  # noqa: ANN401
 ) -> None:
-    """Measure how right RUN is, where the truth is known, over the rows that were not checked.
+    """Measure how right RUN is, where the truth is known.
 
+    With --truth: how many labels are right before and after, over the rows that were not checked.
     With --ood: how well a retrained model tells rows that belong to none of the classes from its
     test rows, by its largest probability (MSP) and by its energy.
 
@@ -159,4 +172,4 @@ def evaluate(
     if figures:
         terminal.figures("Against the truth, over the rows that were not checked", figures)
     if outside:
-        terminal.figures("Test rows against rows from outside", outside)
+        terminal.figures("Test rows against rows of no class", outside)

@@ -83,6 +83,7 @@ def test_help_and_version(labelfix):
     done = labelfix("--help")
     assert done.status == 0
     assert all(name in done.out for name in main.commands)
+    assert "..." not in done.out.split("Commands:")[1]  # no sentence is cut
     assert labelfix("--version").out.startswith("labelfix, version ")
 
 
@@ -340,9 +341,11 @@ def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tm
 
 
 TROUBLE = {
-    "OUT: No space left on device; mend that, and the same": OSError(28, "No space left on device"),
-    "x.npy: Permission denied; mend": PermissionError(13, "Permission denied", "x.npy"),
-    "OUT: 10 requested and 2 written; mend": OSError("10 requested\nand 2 written"),
+    "OUT: No space left on device; solve that, then run the": OSError(
+        28, "No space left on device"
+    ),
+    "x.npy: Permission denied; solve": PermissionError(13, "Permission denied", "x.npy"),
+    "OUT: 10 requested and 2 written; solve": OSError("10 requested\nand 2 written"),
     "out of memory (no 9 GiB); free some": MemoryError("no 9 GiB"),
     "out of memory (CUDA is full); free some": torch.OutOfMemoryError("CUDA is full\nmore"),
     "out of memory ([cpu] can't allocate memory: 9); free": RuntimeError(
@@ -407,4 +410,4 @@ def test_an_interrupt_is_status_1(labelfix, monkeypatch, feature_files, tmp_path
     files = feature_files()
     done = labelfix(*files.purify, "--out", tmp_path / "run")
     assert done.status == 1
-    assert "interrupted; the same command goes on where it stopped" in done.error
+    assert "interrupted; run the same command again: it goes on where it stopped" in done.error

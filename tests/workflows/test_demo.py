@@ -46,7 +46,7 @@ def test_the_tour_keeps_its_promise(tmp_path):
     assert done.returncode == 0, done.stderr
     for command in ("corrupt", "purify", "evaluate", "retrain"):
         assert f"$ labelfix {command}" in done.stdout
-    assert "The tour in two lines" in done.stdout
+    assert "The result in two lines" in done.stdout
     outcome = demo.outcome(tmp_path / "tour")
     assert outcome["wrong_before"] > 400
     assert outcome["wrong_after"] <= 0.3 * outcome["wrong_before"]
