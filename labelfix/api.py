@@ -93,8 +93,8 @@ def purify(
         features: ``(N, D)`` finite numbers, D >= 1; arrays, memory maps, torch tensors and pandas
             frames are taken; booleans are 0 and 1.
         given: ``(N,)`` strings or integers; None and NaN = no label.
-        clean_features, clean_labels: ``(M, D)`` and ``(M,)``, checked rows that are not in
-            ``features``; each has a label.
+        clean_features, clean_labels: ``(M, D)`` and ``(M,)``, checked rows; each has a label. Where
+            one is equal to a row of ``features``, that row counts as audited.
         audited: row number, from 0 -> right label, a mapping or a Series, for checked rows that
             are in ``features``.
         method: auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; without

@@ -4,7 +4,7 @@ from labelfix.inputs.columns import Columns
 from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.decode import Pixels, decode
-from labelfix.inputs.duplicates import kept_rows, match_content
+from labelfix.inputs.duplicates import find_copies, match_content, tell_rows_apart
 from labelfix.inputs.read import read
 from labelfix.inputs.test_table import TestTable, read_labelled, read_truth, read_unlabelled
 
@@ -15,10 +15,11 @@ __all__ = [
     "TestTable",
     "content_keys",
     "decode",
-    "kept_rows",
+    "find_copies",
     "match_content",
     "read",
     "read_labelled",
     "read_truth",
     "read_unlabelled",
+    "tell_rows_apart",
 ]

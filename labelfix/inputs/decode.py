@@ -29,7 +29,7 @@ class Imaged(Protocol):
 
     @property
     def image_parts(self) -> Sequence[EncodedImages]:
-        """EncodedImages, part after part, in row order."""
+        """The images, part after part, in row order."""
         ...
 
 

@@ -1,21 +1,73 @@
-"""The same content under another id is the same row: CLEAN's copies of DATA become audited rows."""
+"""Rows of equal content are one sample: a label that somebody checked holds for every copy.
+
+For every kind of row: the keys may be of pixels or of features, from files or from Python.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labelfix.errors import InputError
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.messages import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """What equal content says of N rows and of M checked rows beside them.
+
+    Args:
+        checked: (N,) int32 right label of the rows, copies of checked rows included; -1 = none.
+        beside: (M,) bool, whether a checked row is no copy of any of the N rows.
+        labels: (M,) int32 right label of the checked rows; -1 where copies contradict each other.
+        disputed: (n,) positions among the N + M of checked rows whose copies have other labels
+            and no label has a majority. Their `checked` and `labels` are -1.
+    """
+
+    checked: np.ndarray
+    beside: np.ndarray
+    labels: np.ndarray
+    disputed: np.ndarray
+
+
+def find_copies(content: np.ndarray, checked: np.ndarray, labels: np.ndarray) -> Copies:
+    """Gives all rows of one content the label that most checked rows among them have.
+
+    Args:
+        content: (N + M,) uint64 content keys.
+        checked: (N,) int32 right label of the first N rows; -1 = not checked.
+        labels: (M,) int32 right label of the last M rows.
+    """
+    rows = len(checked)
+    keys, group = np.unique(content, return_inverse=True)
+    known = np.concatenate([checked, labels])
+    places = np.flatnonzero(known >= 0)
+    label_of = _majority(group[places], known[places], len(keys))
+    agreed = label_of[group]
+    in_data = np.zeros(len(keys), dtype=bool)
+    in_data[group[:rows]] = True
+    return Copies(
+        checked=agreed[:rows],
+        beside=~in_data[group[rows:]],
+        labels=agreed[rows:],
+        disputed=places[agreed[places] == -1],
+    )
+
+
+def tell_rows_apart(content: np.ndarray) -> bool:
+    """Whether (N,) content keys name rows: at least half as many contents as rows.
+
+    A few columns of small numbers are alike in rows that are different samples.
+    """
+    return 2 * len(np.unique(content)) >= len(content)
 
 
 def match_content(dataset: Dataset, content: np.ndarray) -> Dataset:
     """Makes every row of DATA whose content CLEAN has checked an audited row.
 
-    CLEAN's rows found so leave `clean_rows`, `clean_labels`, `clean_features`, `feature_keys`;
-    `kept_rows` tells where the others stand in an array of N + M rows made before.
+    CLEAN's rows found so leave `clean_rows`, `clean_labels`, `clean_features`, `feature_keys`.
+    Features that are alike in most rows name none, and are not matched.
 
     Args:
         dataset: what `read` returned.
@@ -23,78 +75,57 @@ def match_content(dataset: Dataset, content: np.ndarray) -> Dataset:
 
     Returns:
         The dataset, with a notice where anything changed.
-
-    Raises:
-        InputError: two rows of CLEAN hold the same content under different labels.
     """
     rows = len(dataset)
-    keys, group = np.unique(content, return_inverse=True)
-    audited = np.flatnonzero(dataset.checked >= 0)
-    places = np.concatenate([audited, np.arange(rows, len(content))])
-    labels = np.concatenate([dataset.checked[audited], dataset.clean_labels])
-    label_of = np.full(len(keys), -1, dtype=np.int32)
-    label_of[group[places]] = labels
-    _refuse_conflict(dataset, group, places, labels, label_of)
-    in_data = np.zeros(len(keys), dtype=bool)
-    in_data[group[:rows]] = True
-    kept = ~in_data[group[rows:]]
-    checked = label_of[group[:rows]]
-    found = int((checked >= 0).sum()) - len(audited)
-    if not found and kept.all():
+    if dataset.clean_table is None:
         return dataset
-    return _with(dataset, checked, kept, found)
-
-
-def kept_rows(before: Dataset, after: Dataset) -> np.ndarray:
-    """Returns (N + M',) positions, in arrays of `before`'s N + M rows, of the rows of `after`."""
-    kept = np.flatnonzero(np.isin(before.clean_rows, after.clean_rows))
-    return np.concatenate([np.arange(len(before)), len(before) + kept])
-
-
-def _with(dataset: Dataset, checked: np.ndarray, kept: np.ndarray, found: int) -> Dataset:
-    assert dataset.clean_table is not None  # without CLEAN there is nothing to find
-    copies = counted(int((~kept).sum()), "checked row")
-    notice = (
-        f"{dataset.clean_table.title}: {copies} hold the same content as rows of "
-        f"{dataset.table.title} under another id; {counted(found, 'more row')} counted as audited"
-    )
-    everything, features = (
-        np.append(np.ones(len(dataset), dtype=bool), kept),
-        dataset.clean_features,
-    )
+    if dataset.features is not None and not tell_rows_apart(content[:rows]):
+        return dataset
+    copies = find_copies(content, dataset.checked, dataset.clean_labels)
+    kept = copies.beside & (copies.labels >= 0)
+    if kept.all() and np.array_equal(copies.checked, dataset.checked):
+        return dataset
+    everything = np.append(np.ones(rows, dtype=bool), kept)
+    features, keys = dataset.clean_features, dataset.feature_keys
     return replace(
         dataset,
-        checked=checked,
+        checked=copies.checked,
         clean_rows=dataset.clean_rows[kept],
-        clean_labels=dataset.clean_labels[kept],
+        clean_labels=copies.labels[kept],
         clean_features=None if features is None else features[kept],
-        feature_keys=None if dataset.feature_keys is None else dataset.feature_keys[everything],
-        notices=(*dataset.notices, notice),
+        feature_keys=None if keys is None else keys[everything],
+        notices=(*dataset.notices, *_notices(dataset, copies)),
     )
 
 
-def _refuse_conflict(
-    dataset: Dataset,
-    group: np.ndarray,
-    places: np.ndarray,
-    labels: np.ndarray,
-    label_of: np.ndarray,
-) -> None:
-    wrong = np.flatnonzero(label_of[group[places]] != labels)
-    if not len(wrong) or dataset.clean_table is None:
-        return
-    other = np.flatnonzero(
-        (group[places] == group[places[wrong[0]]]) & (labels != labels[wrong[0]])
-    )[0]
-    (name, label), (name2, label2) = (
-        (_name(dataset, int(places[at])), dataset.class_names[labels[at]])
-        for at in sorted((wrong[0], other))
-    )
-    raise InputError(
-        f"{name} has the label '{label}' and {name2} has '{label2}', but their content is the same",
-        hint="check the sample again and keep one of the two",
-        file=dataset.clean_table.path,
-    )
+def _notices(dataset: Dataset, copies: Copies) -> list[str]:
+    assert dataset.clean_table is not None
+    title, lines = dataset.clean_table.title, []
+    repeated = int((~copies.beside).sum())
+    found = int(((copies.checked >= 0) & (dataset.checked < 0)).sum())
+    if repeated or found:
+        lines.append(
+            f"{title}: {counted(repeated, 'checked row')} with the content of rows of "
+            f"{dataset.table.title} under another id; {counted(found, 'more row')} counted as "
+            "audited"
+        )
+    if len(copies.disputed):
+        names = [_name(dataset, int(place)) for place in copies.disputed[:4]]
+        lines.append(
+            f"{title}: {counted(len(copies.disputed), 'checked row')} set aside: their content is "
+            f"the same and their labels are not ({', '.join(names)})"
+        )
+    return lines
+
+
+def _majority(group: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
+    """Returns (groups,) int32, the label of more than half of a group's members; -1 = none."""
+    pairs, counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)
+    members = np.bincount(group, minlength=groups)
+    most = 2 * counts > members[pairs[0]]
+    found = np.full(groups, -1, dtype=np.int32)
+    found[pairs[0, most]] = pairs[1, most]
+    return found
 
 
 def _name(dataset: Dataset, place: int) -> str:

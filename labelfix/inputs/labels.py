@@ -1,4 +1,4 @@
-"""LabelColumn as text of any type, and as class codes."""
+"""Labels as text of any type, and as class codes."""
 
 from __future__ import annotations
 

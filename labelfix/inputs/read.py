@@ -20,6 +20,7 @@ from labelfix.inputs.clean_set import (
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.dataset import Dataset
+from labelfix.inputs.duplicates import match_content
 from labelfix.inputs.features import not_finite
 from labelfix.inputs.ids import Ids
 from labelfix.inputs.labelled_table import (
@@ -73,7 +74,7 @@ def read(
     if clean is not None:
         checked = match_clean(open_clean(clean, table), paths, ids, class_names)
     evidence = _gather_evidence(rows, ids, checked, source, sizes)
-    return Dataset(
+    dataset = Dataset(
         table=table,
         columns=rows.columns,
         ids=ids.values,
@@ -98,6 +99,7 @@ def read(
         ),
         fingerprint=_fingerprint(rows, ids, class_names, given, checked, evidence),
     )
+    return dataset if evidence.keys is None else match_content(dataset, evidence.keys)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,23 @@ def rows_of(
     rows = LearningRows(
         features=matrix, given=codes, checked=checked, content=content, classes=len(code), key=""
     )
-    return rows, np.array(list(code)), len(labels)
+    return _matched(rows, len(labels)), np.array(list(code)), len(labels)
+
+
+def _matched(rows: LearningRows, count: int) -> LearningRows:
+    """The first ``count`` rows, and those beside them that are no copies of these by content."""
+    if not inputs.tell_rows_apart(rows.content[:count]):
+        return rows
+    copies = inputs.find_copies(rows.content, rows.checked[:count], rows.checked[count:])
+    beside = copies.beside & (copies.labels >= 0)
+    kept = np.append(np.ones(count, dtype=bool), beside)
+    return replace(
+        rows,
+        features=rows.features if beside.all() else np.asarray(rows.features)[kept],
+        given=rows.given[kept],
+        checked=np.concatenate([copies.checked, copies.labels[beside]]),
+        content=rows.content[kept],
+    )
 
 
 def _matrix(values: ArrayLike, name: str) -> NDArray[Any]:
@@ -98,7 +115,7 @@ def _not_finite(rows: int) -> Callable[[int], InputError]:
         place = f"features[{row}]" if row < rows else f"clean_features[{row - rows}]"
         return InputError(
             f"{place} holds NaN, infinity or more than float32 can",
-            hint="hint or leave out this row",
+            hint="mend or leave out this row",
         )
 
     return error

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from labelfix.cli import main
-from labelfix.inputs import content_keys, decode, match_content, read, read_labelled, read_truth
+from labelfix.inputs import content_keys, decode, read, read_labelled, read_truth
 
 LABELS = ["cat", "dog"] * 5
 CLASSES = ["cat", "dog"]
@@ -137,14 +137,6 @@ def damaged_parquet(f):
     content = path.read_bytes()
     path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
     return f.read("data.parquet", features="x.npy")
-
-
-def conflicting_content(f):
-    f.clean = pd.DataFrame({"image": ["p.bmp", "q.bmp"], "label": CLASSES})
-    for name in ("p.bmp", "q.bmp"):
-        Image.new("RGB", (4, 4), (200, 9, 9)).save(f.root / name)
-    dataset = f.read(clean="clean.csv")
-    return match_content(dataset, decode(dataset, f.root / "p.npy").keys)
 
 
 def clean_width(f):
@@ -469,11 +461,6 @@ BAD = {
     "checked image that is not there": (
         lambda f: f.checked({"id": ["p", "q"], "image": ["p.png", "1.png"], "label": CLASSES}),
         "clean.csv, row 1, column 'image': image 'p.png' does not exist",
-    ),
-    "one content, two checked labels": (
-        conflicting_content,
-        "clean.csv: row 1 has the label 'cat' and row 2 has 'dog'",
-        "content is the same",
     ),
     "array features and a checked row of no id": (
         lambda f: f.checked({"label": CLASSES}, features="x.npy"),

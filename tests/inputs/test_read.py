@@ -14,8 +14,6 @@ from labelfix.errors import InputError
 from labelfix.inputs import (
     content_keys,
     decode,
-    kept_rows,
-    match_content,
     read,
     read_labelled,
     read_truth,
@@ -232,13 +230,14 @@ def test_features_keyed_by_id_come_in_the_tables_order(tmp_path, wide):
 
 def test_clean_rows_with_a_list_column_of_their_own(tmp_path):
     rows = [[float(row), 1.0] for row in range(6)]
+    theirs = [[row + 0.5, 1.0] for row in range(3)]
     frame = pd.DataFrame({"id": range(6), "label": LABELS, "v": rows})
-    clean = pd.DataFrame({"id": [9, 0, 8], "label": ["cat", "dog", "dog"], "v": rows[:3]})
+    clean = pd.DataFrame({"id": [9, 0, 8], "label": ["cat", "dog", "dog"], "v": theirs})
     dataset = read(
         write(frame, tmp_path / "d.parquet"), write(clean, tmp_path / "c.parquet"), features="v"
     )
     assert dataset.clean_rows.tolist() == [0, 2]
-    np.testing.assert_array_equal(dataset.clean_features, [[0, 1], [2, 1]])
+    np.testing.assert_array_equal(dataset.clean_features, [[0.5, 1], [2.5, 1]])
     assert dataset.checked[0] == 1
 
 
@@ -320,47 +319,6 @@ def test_the_same_relative_path_in_two_folders_is_two_images(tmp_path):
     dataset = read(tmp_path / "train", tmp_path / "checked")
     assert (dataset.checked == -1).all()
     assert len(dataset.clean_rows) == 5
-
-
-@pytest.fixture
-def copied(frame, tmp_path):
-    """DATA with rows a and c alike, and CLEAN with a copy of them, a copy of b, and a new image."""
-    picture(0).save(tmp_path / "2.png")
-    (tmp_path / "audit").mkdir()
-    for name, value in (("p", 0), ("q", 1), ("r", 77)):
-        picture(value).save(tmp_path / f"audit/{name}.bmp")
-    checked = pd.DataFrame({"image": ["p.bmp", "q.bmp", "r.bmp"], "label": ["dog", "cat", "cat"]})
-    return read(
-        write(frame, tmp_path / "d.csv"),
-        write(
-            checked,
-            tmp_path / "audit/c.csv",
-        ),
-    )
-
-
-def test_audited_rows_by_content(copied, tmp_path):
-    pixels = decode(copied, tmp_path / "pixels.npy")
-    matched = match_content(copied, pixels.keys)
-    assert matched.checked.tolist() == [1, 0, 1, -1, -1, -1]
-    assert matched.clean_rows.tolist() == [2]
-    assert matched.clean_labels.tolist() == [0]
-    assert "2 checked rows hold the same content" in matched.notices[-1]
-    assert kept_rows(copied, matched).tolist() == [0, 1, 2, 3, 4, 5, 8]
-    assert match_content(matched, pixels.keys[kept_rows(copied, matched)]) is matched
-
-
-def test_without_checked_rows_content_changes_nothing(frame, tmp_path):
-    picture(0).save(tmp_path / "2.png")
-    dataset = read(write(frame, tmp_path / "d.csv"))
-    assert match_content(dataset, decode(dataset, tmp_path / "p.npy").keys) is dataset
-
-
-def test_one_content_under_two_checked_labels_is_an_error(copied, tmp_path):
-    picture(0).save(tmp_path / "audit/r.bmp")
-    pixels = decode(copied, tmp_path / "pixels.npy")
-    with pytest.raises(InputError, match="row 1 has the label 'dog' and row 3 has 'cat'"):
-        match_content(copied, pixels.keys)
 
 
 def test_other_columns_pass_untouched_and_in_order(tmp_path):
