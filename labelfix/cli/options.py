@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -23,6 +23,38 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
         return command
 
     return decorate
+
+
+class Titled(Protocol):
+    """An entry of a registry."""
+
+    @property
+    def title(self) -> str: ...
+
+
+class RegistryOption(click.Option):
+    """An option whose values are the names in a registry; its help lists them with their titles.
+
+    Args:
+        registry: gives the registry. It is called when this help is shown, and only then:
+            registries import torch, which takes seconds.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401
+        registry: Callable[[], Mapping[str, Titled]],
+        **settings: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.registry = registry
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        if record is None:
+            return None
+        names = [f"{name}: {entry.title}" for name, entry in self.registry().items()]
+        return record[0], "\n".join([record[1], "", "\b", *names])
 
 
 PATH = click.Path(path_type=Path)

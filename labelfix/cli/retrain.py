@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +11,8 @@ import click
 
 from labelfix.cli.options import (
     PATH,
+    RegistryOption,
+    Titled,
     device_options,
     json_option,
     print_json,
@@ -19,13 +22,22 @@ from labelfix.cli.options import (
 )
 
 
+def _methods() -> Mapping[str, Titled]:
+    from labelfix.retrain.registry import METHODS
+
+    return METHODS
+
+
 @click.command()
 @click.argument("run", type=PATH)
 @click.option(
     "--method",
     default="ce",
     show_default=True,
-    help="ce, dividemix, elr, coteaching, coteaching+, cdr, hrp, uda, fixmatch or flexmatch.",
+    metavar="NAME",
+    cls=RegistryOption,
+    registry=_methods,
+    help="How to train.",
 )
 @click.option(
     "--set",
