@@ -1,7 +1,7 @@
 """Imports point down only: cli -> workflows -> what predicts and trains -> decide -> nets -> ...
 
-``errors`` and ``annotations`` serve all. ``inputs`` and ``contract`` are used by the workflows and
-the Python API alone. Within ``predictors``, ``bilevel`` knows no other predictor.
+``errors``, ``annotations`` and ``ranges`` serve all. ``inputs`` and ``contract`` are used by the
+workflows and the Python API alone. Within ``predictors``, ``bilevel`` knows no other predictor.
 """
 
 import ast
@@ -13,7 +13,7 @@ import pytest
 import labelfix
 
 PACKAGE = Path(labelfix.__file__).parent
-FOUNDATIONS = {"errors", "annotations"}
+FOUNDATIONS = {"errors", "annotations", "ranges"}
 BELOW = {  # folder -> folders that it may import, besides itself and the foundations
     "equations": set(),
     "training": {"equations"},
@@ -105,8 +105,9 @@ def test_files_stay_out_of_what_computes():
             assert not of_others(file) & {"click", "rich", "pyarrow", "pandas", "jinja2"}, file
 
 
-def test_errors_import_nothing():
+def test_errors_import_nothing_and_ranges_errors_alone():
     assert of_ours(Path("errors.py")) == set()
+    assert of_ours(Path("ranges.py")) == {"errors"}
 
 
 def test_only_the_command_line_knows_a_terminal():

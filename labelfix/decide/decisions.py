@@ -17,6 +17,7 @@ from labelfix.decide.evidence import Evidence, measure, self_estimated
 from labelfix.decide.no_clean_set import estimate, self_estimate
 from labelfix.decide.pooling import Pool, PooledPrediction
 from labelfix.decide.threshold import NEVER, change_threshold, margins
+from labelfix.ranges import Share, check_settings
 
 KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)  # in the order of the contract's names
 
@@ -33,11 +34,10 @@ class DecideConfig:
             likelier than the given one, by the margin that the checked rows ask for.
     """
 
-    min_precision: float = 0.0
+    min_precision: Share = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_precision <= 1:
-            raise ValueError(f"min_precision must lie in [0, 1], not {self.min_precision}")
+        check_settings(self)
 
 
 DEFAULTS = DecideConfig()

@@ -35,6 +35,7 @@ from labelfix.decide.linear_heads import LinearHeads, Targets
 from labelfix.equations import clid as clid_eq
 from labelfix.features.neighbours import TEMPERATURE, Neighbours
 from labelfix.features.standardise import BLOCK_ROWS, Design, Matrix
+from labelfix.ranges import Count, Positive, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +48,12 @@ class ScoreConfig:
         temperature: tau of CLID's neighbourhoods.
     """
 
-    passes: int = 4
-    ridge: float = 0.1
-    temperature: float = TEMPERATURE
+    passes: Count = 4
+    ridge: Positive = 0.1
+    temperature: Positive = TEMPERATURE
 
     def __post_init__(self) -> None:
-        if self.passes < 1:
-            raise ValueError(f"passes must be at least 1, not {self.passes}")
-        for name in ("ridge", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfix.features.standardise import BLOCK_ROWS, Matrix
+from labelfix.ranges import Count, check_settings
 
 BANK_BYTES = 2**28
 TEMPERATURE = 0.05  # of CLID's neighbourhoods
@@ -33,21 +34,17 @@ class NeighbourConfig:
         seed: of the draw and of the cells.
     """
 
-    neighbours: int = 50
-    bank_rows: int = 131_072
-    exact_rows: int = 10_000
-    cell_rows: int = 100
-    probes: int = 24
-    columns: int = 96
-    shortlist: int = 4
+    neighbours: Count = 50
+    bank_rows: Count = 131_072
+    exact_rows: Count = 10_000
+    cell_rows: Count = 100
+    probes: Count = 24
+    columns: Count = 96
+    shortlist: Count = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in (
-            "neighbours", "bank_rows", "exact_rows", "cell_rows", "probes", "columns", "shortlist"
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

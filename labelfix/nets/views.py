@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from labelfix.nets.colours import apply_colours, draw, random_blur, random_colours
+from labelfix.ranges import Count, Share, Within, check_settings
 
 _CROP_TRIES = 10
 
@@ -35,28 +37,19 @@ class ViewConfig:
             where the view has 64 pixels or more.
     """
 
-    size: int | None = None
-    min_scale: float = 0.2
-    flip: float = 0.5
-    jitter: float = 0.8
-    brightness: float = 0.4
-    contrast: float = 0.4
-    saturation: float = 0.4
-    hue: float = 0.1
-    grayscale: float = 0.2
-    blur: float = 0.5
+    size: Count | None = None
+    min_scale: Annotated[float, Within(0, 1, open_low=True)] = 0.2
+    flip: Share = 0.5
+    jitter: Share = 0.8
+    brightness: Share = 0.4
+    contrast: Share = 0.4
+    saturation: Share = 0.4
+    hue: Annotated[float, Within(0, 0.5)] = 0.1
+    grayscale: Share = 0.2
+    blur: Share = 0.5
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"size must be at least 1, not {self.size}")
-        if not 0 < self.min_scale <= 1:
-            raise ValueError(f"min_scale must lie in (0, 1], not {self.min_scale}")
-        shares = ("flip", "jitter", "grayscale", "blur", "brightness", "contrast", "saturation")
-        for name in shares:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must lie in [0, 0.5], not {self.hue}")
+        check_settings(self)
 
 
 def to_unit(images: Tensor) -> Tensor:

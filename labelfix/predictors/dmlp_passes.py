@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from labelfix.equations.ridge import least_gcv, ridge_solve, ridge_spectrum
 from labelfix.errors import DegenerateLearningError
 from labelfix.features.fold_sums import add_by_fold, logits_of, moments_of
 from labelfix.features.standardise import BLOCK_ROWS, Design
+from labelfix.ranges import Count, Positive, Share, Within, check_settings
 
 MOMENTUM = 0.7  # of the classifier's Nesterov steps
 RIDGES = tuple(
@@ -40,23 +42,17 @@ class DMLPConfig:
         prior_weight: of the class-prior terms that keep the entropy from collapsing.
     """
 
-    warm_up: int = 6
-    passes: int = 20
-    period: int = 10
+    warm_up: Count = 6
+    passes: Annotated[int, Within(0)] = 20
+    period: Count = 10
     ipc_rate: float = 0.02
-    eac_momentum: float = 1.0
-    scale: float | None = None
+    eac_momentum: Share = 1.0
+    scale: Positive | None = None
     entropy_weight: float = 1.0
     prior_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, least in (("warm_up", 1), ("passes", 0), ("period", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not 0 <= self.eac_momentum <= 1:
-            raise ValueError(f"eac_momentum must lie in [0, 1], not {self.eac_momentum}")
-        if self.scale is not None and self.scale <= 0:
-            raise ValueError(f"scale must be positive, not {self.scale}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

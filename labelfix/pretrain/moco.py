@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ from labelfix.nets.backbones import Backbone
 from labelfix.nets.datasets import ImageStore
 from labelfix.nets.views import ViewConfig, simclr_view
 from labelfix.pretrain.projection import ContrastiveConfig, Evaluate, ProjectedNet, make_optimizer
+from labelfix.ranges import Count, Share, Within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +43,10 @@ class MocoConfig(ContrastiveConfig):
         symmetric: whether both views serve as queries.
     """
 
-    queue: int = 4096
-    key_momentum: float = 0.99
-    group: int = 64
+    queue: Count = 4096
+    key_momentum: Share = 0.99
+    group: Annotated[int, Within(2)] = 64
     symmetric: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.queue < 1 or self.group < 2:
-            raise ValueError("queue must be at least 1 and group at least 2")
-        if not 0 <= self.key_momentum <= 1:
-            raise ValueError(f"key_momentum must lie in [0, 1], not {self.key_momentum}")
 
 
 class KeyQueue(nn.Module):

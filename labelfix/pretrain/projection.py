@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from labelfix.nets.backbones import Backbone
+from labelfix.ranges import BelowOne, Count, NotNegative, Positive, Within, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +25,15 @@ class ContrastiveConfig:
         weight_decay: >= 0, on weights with two or more dimensions.
     """
 
-    temperature: float = 0.2
-    projection: int = 128
-    hidden: int = 256
-    lr: float = 0.3
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    temperature: Positive = 0.2
+    projection: Annotated[int, Within(2)] = 128
+    hidden: Count = 256
+    lr: Positive = 0.3
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 1e-4
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and self.lr > 0):
-            raise ValueError("temperature and lr must be positive")
-        if self.projection < 2 or self.hidden < 1:
-            raise ValueError("projection must be at least 2 and hidden at least 1")
-        if not (0 <= self.momentum < 1 and self.weight_decay >= 0):
-            raise ValueError("momentum must lie in [0, 1) and weight_decay be at least 0")
+        check_settings(self)
 
 
 class Evaluate(Protocol):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -20,6 +20,7 @@ from labelfix.pretrain.embed import embed
 from labelfix.pretrain.moco import Moco, MocoConfig
 from labelfix.pretrain.projection import ContrastiveConfig, Evaluate
 from labelfix.pretrain.simclr import Simclr
+from labelfix.ranges import Count, OneOf, check_settings
 from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.devices import pick_device
 from labelfix.training.loop import OnEpoch, train
@@ -42,9 +43,9 @@ class PretrainConfig:
         simclr, moco: settings of the two methods; only the chosen one's matter.
     """
 
-    method: str = "simclr"
+    method: Annotated[str, OneOf("simclr", "moco")] = "simclr"
     backbone: str = "smallconv"
-    epochs: int | None = None
+    epochs: Count | None = None
     batch_size: int = 256
     seed: int = 0
     view: ViewConfig = field(default_factory=ViewConfig)
@@ -52,10 +53,7 @@ class PretrainConfig:
     moco: MocoConfig = field(default_factory=MocoConfig)
 
     def __post_init__(self) -> None:
-        if self.method not in ("simclr", "moco"):
-            raise ValueError(f"method must be simclr or moco, not {self.method}")
-        if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, not {self.epochs}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

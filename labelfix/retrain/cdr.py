@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from lightning_fabric import Fabric
@@ -18,6 +19,7 @@ from torch.optim import Optimizer
 from labelfix.equations.cdr import critical_gradients
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.nets.classifiers import predict_logits
+from labelfix.ranges import BelowOne, Within, check_settings
 from labelfix.retrain.noise_split import NoiseRate
 from labelfix.retrain.problem import Clock, Problem
 
@@ -32,14 +34,11 @@ class CDRConfig:
         held_out: share of the labelled rows that choose the epoch, in (0, 1).
     """
 
-    warm_up: float = 0.2
-    held_out: float = 0.1
+    warm_up: BelowOne = 0.2
+    held_out: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warm_up < 1:
-            raise ValueError(f"warm_up must lie in [0, 1), not {self.warm_up}")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out must lie in (0, 1), not {self.held_out}")
+        check_settings(self)
 
 
 class Best(nn.Module):

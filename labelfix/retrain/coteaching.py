@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from labelfix.equations import coteaching
 from labelfix.equations.cross_entropy import label_loss, weighted_soft_cross_entropy
+from labelfix.ranges import BelowOne, check_settings
 from labelfix.retrain.noise_split import NoiseRate
 from labelfix.retrain.problem import Clock, Problem
 
@@ -32,13 +33,11 @@ class CoteachingConfig:
     """
 
     disagreement: bool = False
-    ramp: float = 0.2
-    warm_up: float = 0.2
+    ramp: BelowOne = 0.2
+    warm_up: BelowOne = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("ramp", "warm_up"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
+        check_settings(self)
 
 
 COTEACHING = CoteachingConfig()

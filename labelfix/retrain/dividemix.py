@@ -12,6 +12,7 @@ says itself how sure it is counts for no less, however large its loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from labelfix.equations import dividemix as eq
 from labelfix.equations.cross_entropy import soft_cross_entropy, weighted_soft_cross_entropy
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating, predict_logits, statistics_from
+from labelfix.ranges import BelowOne, Positive, Within, check_settings
 from labelfix.retrain.clid_weights import ClidWeights
 from labelfix.retrain.noise_split import clean_probability, labelled_part, losses_on
 from labelfix.retrain.problem import Clock, Problem
@@ -49,22 +51,18 @@ class DivideMixConfig:
         clid: whether CLID-MU's weight net weighs the labelled rows.
     """
 
-    warm_up: float = 0.15
+    warm_up: BelowOne = 0.15
     warm_up_steps: int = 150
-    threshold: float = 0.5
-    least: float = 0.05
-    temperature: float = 0.5
-    mixup: float = 4.0
-    ramp: float = 0.1
+    threshold: BelowOne = 0.5
+    least: BelowOne = 0.05
+    temperature: Annotated[float, Within(0, 1, open_low=True)] = 0.5
+    mixup: Positive = 4.0
+    ramp: BelowOne = 0.1
     unlabelled_weight: float = -1.0
     clid: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("warm_up", "threshold", "least", "ramp"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
-        if not 0 < self.temperature <= 1 or self.mixup <= 0:
-            raise ValueError("temperature must lie in (0, 1], mixup must be positive")
+        check_settings(self)
 
 
 class Split(nn.Module):

@@ -18,6 +18,7 @@ from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.equations.elr import average_momentum, early_learning_penalty, remembered
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating, statistics_from
+from labelfix.ranges import BelowOne, NotNegative, check_settings
 from labelfix.retrain.problem import Clock, Problem, all_gather_rows
 
 NETS = ("first", "second")
@@ -35,17 +36,13 @@ class ELRConfig:
         mixup: shape of mixup's symmetric Beta law; 0 = no mixup.
     """
 
-    strength: float = 3.0
-    memory: float = 0.7
-    average: float = 0.997
-    mixup: float = 1.0
+    strength: NotNegative = 3.0
+    memory: BelowOne = 0.7
+    average: BelowOne = 0.997
+    mixup: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("memory", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
-        if self.strength < 0 or self.mixup < 0:
-            raise ValueError("strength and mixup must not be negative")
+        check_settings(self)
 
 
 class Memory(nn.Module):

@@ -10,6 +10,7 @@ Shape suffixes: B rows of the batch, N rows, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 from labelfix.equations import hrp_losses as eq
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating
+from labelfix.ranges import Count, NotNegative, OneOf, Positive, Share, check_settings
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
 from labelfix.retrain.problem import Clock, Problem
 from labelfix.retrain.reliability import ReliabilityMemory, UpperLoss, measured
@@ -51,39 +53,24 @@ class HRPConfig:
             which sure predictions replace labels.
     """
 
-    reliabilities: str = "disentangled"
-    mixup: str = "asymmetric"
+    reliabilities: Annotated[str, OneOf("disentangled", "coupled", "none")] = "disentangled"
+    mixup: Annotated[str, OneOf("asymmetric", "symmetric", "none")] = "asymmetric"
     gate: bool = True
-    contrast: float = 0.1
-    intensity: float = 0.8
-    meta_every: int = 2
-    memory: float = 0.7
-    low: float = 0.1
+    contrast: NotNegative = 0.1
+    intensity: Share = 0.8
+    meta_every: Count = 2
+    memory: Share = 0.7
+    low: Positive = 0.1
     high: float = 2.0
-    concentration: float = 4.0
-    sure: float = 0.45
-    temperature: float = 0.2
-    ramp: float = 0.3
+    concentration: Positive = 4.0
+    sure: Share = 0.45
+    temperature: Positive = 0.2
+    ramp: Share = 0.3
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                found = getattr(self, name)
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {found}")
-        for name in ("intensity", "memory", "sure", "ramp"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
-        for name in ("meta_every", "low", "concentration", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.high < self.low or self.contrast < 0:
-            raise ValueError("high must not lie below low, nor contrast below 0")
-
-
-CHOICES = {
-    "reliabilities": ("disentangled", "coupled", "none"),
-    "mixup": ("asymmetric", "symmetric", "none"),
-}
+        check_settings(self)
+        if self.high < self.low:
+            raise ValueError(f"high must be at least low ({self.low}), not {self.high}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from labelfix.equations import semi_supervised as ssl
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
+from labelfix.ranges import NotNegative, Share, check_settings
 from labelfix.retrain.clid_weights import ClidWeights
 from labelfix.retrain.problem import Clock, Problem, all_gather_rows
 
@@ -32,17 +33,14 @@ class SemiSupervisedConfig:
         clid: whether CLID-MU's weight net weighs the labelled rows, in place of the file's weights.
     """
 
-    threshold: float = 0.95
-    temperature: float = 0.0
+    threshold: Share = 0.95
+    temperature: NotNegative = 0.0
     flexible: bool = False
-    unlabelled_weight: float = 1.0
+    unlabelled_weight: NotNegative = 1.0
     clid: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must lie in [0, 1], not {self.threshold}")
-        if self.temperature < 0 or self.unlabelled_weight < 0:
-            raise ValueError("temperature and unlabelled_weight must not be negative")
+        check_settings(self)
 
 
 UDA = SemiSupervisedConfig(threshold=0.8, temperature=0.4)

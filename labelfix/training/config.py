@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from labelfix.ranges import BelowOne, Count, NotNegative, OneOf, Seed, check_settings
 from labelfix.training.devices import PRECISIONS
 
 
@@ -67,29 +68,19 @@ class LoopConfig:
         checkpoint_seconds: at least this long between two checkpoints; 0 = after every step.
     """
 
-    epochs: int
-    batch_size: int = 256
-    seed: int = 0
-    warmup: float = 0.05
-    schedule: str = "cosine"
+    epochs: Count
+    batch_size: Count = 256
+    seed: Seed = 0
+    warmup: BelowOne = 0.05
+    schedule: Annotated[str, OneOf("cosine", "constant")] = "cosine"
     device: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
-    precision: str = "auto"
-    checkpoint_seconds: float = 60.0
+    devices: Count = 1
+    num_nodes: Count = 1
+    precision: Annotated[str, OneOf(*PRECISIONS)] = "auto"
+    checkpoint_seconds: NotNegative = 60.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "devices", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup must lie in [0, 1), not {self.warmup}")
-        if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule must be cosine or constant, not {self.schedule}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}, not {self.precision}")
-        if self.seed < 0 or self.checkpoint_seconds < 0:
-            raise ValueError("seed and checkpoint_seconds must not be negative")
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from labelfix import inputs
 from labelfix.equations import corruption as eq
 from labelfix.errors import InputError
+from labelfix.ranges import OneOf, Seed, Share, check_options
 
 NOISES = ("symmetric", "asymmetric", "instance")
 
@@ -41,18 +42,13 @@ class CorruptConfig:
         InputError: a value is out of range.
     """
 
-    noise: str
-    rate: float
+    noise: Annotated[str, OneOf(*NOISES)]
+    rate: Share
     map: str | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.noise not in NOISES:
-            raise InputError(f"--noise is '{self.noise}'", hint=f"use one of {', '.join(NOISES)}")
-        if not 0 <= self.rate <= 1:
-            raise InputError(f"--rate is {self.rate}", hint="use a share from 0 to 1")
-        if self.seed < 0:
-            raise InputError(f"--seed is {self.seed}", hint="use a number from 0 up")
+        check_options(self)
         if self.map is not None and self.noise != "asymmetric":
             raise InputError(
                 f"--map does not go with {self.noise} noise", hint="use --noise asymmetric"

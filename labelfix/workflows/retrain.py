@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from labelfix import contract
 from labelfix.errors import InputError
 from labelfix.nets.classifiers import predict_logits
+from labelfix.ranges import Count, OneOf, Seed, check_options
 from labelfix.retrain.problem import Problem, Targets
 from labelfix.retrain.registry import (
     METHODS,
@@ -41,7 +42,7 @@ from labelfix.workflows.output_folder import (
     write_json,
 )
 from labelfix.workflows.progress import SILENT, Reporter
-from labelfix.workflows.settings import require_settings
+from labelfix.workflows.settings import require_machine
 
 LABELS = ("purified", "given")
 
@@ -54,18 +55,19 @@ class RetrainConfig:
         InputError: a value is out of range.
     """
 
-    method: str = "ce"
-    labels: str = "purified"
-    epochs: int | None = None
-    seed: int = 0
+    method: Annotated[str, OneOf(*METHODS)] = "ce"
+    labels: Annotated[str, OneOf(*LABELS)] = "purified"
+    epochs: Count | None = None
+    seed: Seed = 0
     device: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
+    devices: Count = 1
+    num_nodes: Count = 1
     precision: str = "auto"
     changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_settings(self, method=tuple(METHODS), labels=LABELS)
+        check_options(self)
+        require_machine(self)
         settings_of(self.method, self.changes)
 
     @property

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from labelfix.errors import InputError
 from labelfix.predictors.bilevel import registry as bilevel
 from labelfix.predictors.bilevel.registry import STEERABLE
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES
+from labelfix.ranges import Count, OneOf, Seed, Share, check_options
 from labelfix.training.config import LoopConfig
 from labelfix.training.devices import pick_device, require_hardware
 from labelfix.training.distributed import require_nodes
@@ -24,12 +25,8 @@ PRETRAINING = ("simclr", "moco", "none")
 
 
 class Settings(Protocol):
-    """What the settings of every long run share."""
+    """Where a long run computes."""
 
-    @property
-    def epochs(self) -> int | None: ...
-    @property
-    def seed(self) -> int: ...
     @property
     def device(self) -> str: ...
     @property
@@ -40,27 +37,12 @@ class Settings(Protocol):
     def precision(self) -> str: ...
 
 
-def require_settings(settings: Settings, **choices: tuple[str, ...]) -> None:
-    """Check settings by the names of their options, before any work.
-
-    Args:
-        settings: of a long run.
-        choices: the values that a setting may take, by its name.
+def require_machine(settings: Settings) -> None:
+    """Check before any work that this machine has what the settings ask for.
 
     Raises:
-        InputError: a value is out of range, or this machine lacks what is asked for.
+        InputError: it lacks a device, a precision, or what several machines need to meet.
     """
-    for name, allowed in choices.items():
-        if getattr(settings, name) not in allowed:
-            raise InputError(
-                f"--{name.replace('_', '-')} is '{getattr(settings, name)}'",
-                hint=f"use one of {', '.join(allowed)}",
-            )
-    for name, least in (("devices", 1), ("num_nodes", 1), ("seed", 0), ("epochs", 1)):
-        value = getattr(settings, name)
-        if value is not None and value < least:
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is {value}", hint=f"use a number from {least} up")
     require_hardware(settings.device, settings.devices, settings.num_nodes, settings.precision)
     require_nodes(settings.num_nodes)
 
@@ -73,33 +55,27 @@ class PurifyConfig:
         InputError: a value is out of range, or the device is absent.
     """
 
-    method: str = "auto"
-    upper_loss: str = "auto"
-    learn_from: str = "auto"
-    pretrain: str = "simclr"
+    method: Annotated[str, OneOf(*METHODS)] = "auto"
+    upper_loss: Annotated[str, OneOf("auto", *UPPER_LOSSES)] = "auto"
+    learn_from: Annotated[str, OneOf(*LEARN_FROM)] = "auto"
+    pretrain: Annotated[str, OneOf(*PRETRAINING)] = "simclr"
     backbone: str | None = None
     weights: str = "random"
-    epochs: int | None = None
-    seed: int = 0
+    epochs: Count | None = None
+    seed: Seed = 0
     device: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
+    devices: Count = 1
+    num_nodes: Count = 1
     precision: str = "auto"
-    min_precision: float = 0.0
+    min_precision: Share = 0.0
 
     def __post_init__(self) -> None:
-        uppers = ("auto", *UPPER_LOSSES)
-        require_settings(
-            self, method=METHODS, upper_loss=uppers, learn_from=LEARN_FROM, pretrain=PRETRAINING
-        )
+        check_options(self)
+        require_machine(self)
         if self.upper_loss != "auto" and self.method not in STEERABLE:
             raise InputError(
                 f"--upper-loss does not go with --method {self.method}",
                 hint=f"use it with {' or '.join(STEERABLE)}",
-            )
-        if not 0 <= self.min_precision <= 1:
-            raise InputError(
-                f"--min-precision is {self.min_precision}", hint="use a share from 0 to 1"
             )
 
     @property

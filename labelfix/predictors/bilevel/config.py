@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.teachers import Teacher
 from labelfix.predictors.bilevel.upper_losses import STEERED_BY_CHECKED
+from labelfix.ranges import BelowOne, Count, NotNegative, OneOf, Positive, check_settings
 
 if TYPE_CHECKING:
     from labelfix.predictors.bilevel.trainer import FoldTrainer
@@ -50,36 +51,23 @@ class BilevelConfig:
             for long trainings of convolutional students.
     """
 
-    batch: int = 128
-    student_steps: int = 1
-    meta_batch: int = 100
-    meta_rows: int = 1000
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    teacher_lr: float = 3e-4
-    warm_up: float = 0.0
-    tolerance: float = 0.0
-    temperature: float = 0.5
-    snapshots: int = 5
+    batch: Count = 128
+    student_steps: Count = 1
+    meta_batch: Count = 100
+    meta_rows: Count = 1000
+    optimizer: Annotated[str, OneOf("sgd", "adamw")] = "sgd"
+    lr: Positive = 0.1
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 5e-4
+    teacher_lr: Positive = 3e-4
+    warm_up: BelowOne = 0.0
+    tolerance: NotNegative = 0.0
+    temperature: Positive = 0.5
+    snapshots: Count = 5
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch", "student_steps", "meta_batch", "meta_rows", "snapshots"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("lr", "teacher_lr", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("momentum", "warm_up"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
-        for name in ("weight_decay", "tolerance"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer must be sgd or adamw, not {self.optimizer}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
