@@ -6,13 +6,13 @@ from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.decode import Pixels, decode
 from labelfix.inputs.duplicates import find_copies, match_content, tell_rows_apart
 from labelfix.inputs.read import read
-from labelfix.inputs.test_table import TestTable, read_labelled, read_truth, read_unlabelled
+from labelfix.inputs.test_table import SampleTable, read_labelled, read_truth, read_unlabelled
 
 __all__ = [
     "Columns",
     "Dataset",
     "Pixels",
-    "TestTable",
+    "SampleTable",
     "content_keys",
     "decode",
     "find_copies",

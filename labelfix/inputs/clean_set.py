@@ -12,28 +12,28 @@ from labelfix.inputs.columns import Columns
 from labelfix.inputs.encoded_images import EncodedImages, check_images
 from labelfix.inputs.features import read_list_column
 from labelfix.inputs.ids import Ids, Origin, locate, match_rows
-from labelfix.inputs.labelled_table import FeaturePlace, LabelledRows, ids_of, read_rows
+from labelfix.inputs.labelled_table import FeatureLocation, LabelledTable, ids_of, read_rows
 from labelfix.inputs.labels import align, check_cover, require_labels
 from labelfix.inputs.messages import counted
 from labelfix.inputs.tables import Table, open_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clean:
+class CleanSet:
     """CLEAN beside DATA.
 
     Args:
         rows: its table.
         ids: its C ids.
-        checked: (N,) int32 right label of DATA's audited rows; -1 = not checked.
+        clean: (N,) int32 right label of DATA's audited rows; -1 = not checked.
         left: (M,) ascending positions of its rows that are not rows of DATA.
         left_labels: (M,) int32 class codes.
         notices: one line each.
     """
 
-    rows: LabelledRows
+    rows: LabelledTable
     ids: Ids
-    checked: np.ndarray
+    clean: np.ndarray
     left: np.ndarray
     left_labels: np.ndarray
     notices: tuple[str, ...]
@@ -58,8 +58,8 @@ def open_clean(path: str | os.PathLike[str], data: Table) -> Table:
 
 
 def match_clean(
-    table: Table, data: LabelledRows, data_ids: Ids, class_names: tuple[str, ...]
-) -> Clean:
+    table: Table, data: LabelledTable, data_ids: Ids, class_names: tuple[str, ...]
+) -> CleanSet:
     """Reads CLEAN's labels and finds its rows in DATA, by id and by image file.
 
     Raises:
@@ -75,23 +75,23 @@ def match_clean(
     check_cover(codes, class_names, table=table)
     ids, notices = ids_of(rows)
     found = match_rows(data.table, data.columns, data_ids, table, rows.columns, ids)
-    checked = np.full(data.table.rows, -1, dtype=np.int32)
+    clean = np.full(data.table.rows, -1, dtype=np.int32)
     audits = np.flatnonzero(found >= 0)
-    checked[found[audits]] = codes[audits]
-    _refuse_conflict(table, ids, found, codes, checked)
+    clean[found[audits]] = codes[audits]
+    _refuse_conflict(table, ids, found, codes, clean)
     left = np.flatnonzero(found < 0)
     audited = f"{table.title}: {counted(table.rows, 'checked row')}, {len(audits):,} of them "
-    return Clean(
+    return CleanSet(
         rows=rows,
         ids=ids,
-        checked=checked,
+        clean=clean,
         left=left,
         left_labels=codes[left],
         notices=(*rows.notices, *notices, f"{audited}rows of {data.table.title}"),
     )
 
 
-def load_left_features(clean: Clean, source: FeaturePlace, data: LabelledRows) -> np.ndarray:
+def load_left_features(clean: CleanSet, source: FeatureLocation, data: LabelledTable) -> np.ndarray:
     """Reads the features of CLEAN's rows that are not rows of DATA, (M, D), from its list column.
 
     Raises:
@@ -103,7 +103,7 @@ def load_left_features(clean: Clean, source: FeaturePlace, data: LabelledRows) -
     raise _without_evidence(clean, data, f"{where} holds no features for it")
 
 
-def require_keys(clean: Clean, data: LabelledRows, data_ids: Ids) -> None:
+def require_keys(clean: CleanSet, data: LabelledTable, data_ids: Ids) -> None:
     """Checks that CLEAN's other rows have ids of their own to find features by."""
     if clean.ids.origin is Origin.NUMBER:
         raise _without_evidence(clean, data, "it has no id to find features by")
@@ -117,7 +117,7 @@ def require_keys(clean: Clean, data: LabelledRows, data_ids: Ids) -> None:
         )
 
 
-def check_left_images(clean: Clean, data: LabelledRows) -> np.ndarray:
+def check_left_images(clean: CleanSet, data: LabelledTable) -> np.ndarray:
     """Checks the images of CLEAN's rows that are not rows of DATA; returns their files' sizes."""
     column = clean.rows.columns.image
     if column is None:
@@ -126,10 +126,10 @@ def check_left_images(clean: Clean, data: LabelledRows) -> np.ndarray:
 
 
 def _refuse_conflict(
-    table: Table, ids: Ids, found: np.ndarray, codes: np.ndarray, checked: np.ndarray
+    table: Table, ids: Ids, found: np.ndarray, codes: np.ndarray, clean: np.ndarray
 ) -> None:
     audits = np.flatnonzero(found >= 0)
-    wrong = audits[checked[found[audits]] != codes[audits]]
+    wrong = audits[clean[found[audits]] != codes[audits]]
     if len(wrong):
         raise InputError(
             f"'{ids.values[wrong[0]]}' has another label here than in a later row",
@@ -139,7 +139,7 @@ def _refuse_conflict(
         )
 
 
-def _without_evidence(clean: Clean, data: LabelledRows, lack: str) -> InputError:
+def _without_evidence(clean: CleanSet, data: LabelledTable, lack: str) -> InputError:
     """The error for a CLEAN row that is in DATA under no id and has nothing of its own."""
     table, name = clean.rows.table, clean.left_ids[0]
     if clean.ids.origin is Origin.NUMBER:

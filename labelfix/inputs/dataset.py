@@ -25,7 +25,7 @@ class Dataset:
         ids: (N,) object array of str, unique.
         class_names: the K classes of DATA; integers sorted numerically, text lexicographically.
         given: (N,) int32 class codes in 0..K-1; -1 = no label.
-        checked: (N,) int32 right label of audited rows; -1 = not checked.
+        clean: (N,) int32 right label of audited rows; -1 = not checked.
         features_from: the features' file, absolute, or their list column; None = images.
         features: (N, D) float16 or float32, finite; memory-mapped from an .npy of these types;
             None where images are to be embedded.
@@ -45,7 +45,7 @@ class Dataset:
     ids: np.ndarray
     class_names: tuple[str, ...]
     given: np.ndarray
-    checked: np.ndarray
+    clean: np.ndarray
     features_from: str | None
     features: np.ndarray | None
     feature_keys: np.ndarray | None

@@ -18,37 +18,37 @@ class Copies:
     """What equal content says of N rows and of M checked rows beside them.
 
     Args:
-        checked: (N,) int32 right label of the rows, copies of checked rows included; -1 = none.
+        clean: (N,) int32 right label of the rows, copies of checked rows included; -1 = none.
         beside: (M,) bool, whether a checked row is no copy of any of the N rows.
         labels: (M,) int32 right label of the checked rows; -1 where copies contradict each other.
         disputed: (n,) positions among the N + M of checked rows whose copies have other labels
-            and no label has a majority. Their `checked` and `labels` are -1.
+            and no label has a majority. Their `clean` and `labels` are -1.
     """
 
-    checked: np.ndarray
+    clean: np.ndarray
     beside: np.ndarray
     labels: np.ndarray
     disputed: np.ndarray
 
 
-def find_copies(content: np.ndarray, checked: np.ndarray, labels: np.ndarray) -> Copies:
+def find_copies(content: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> Copies:
     """Gives all rows of one content the label that most checked rows among them have.
 
     Args:
         content: (N + M,) uint64 content keys.
-        checked: (N,) int32 right label of the first N rows; -1 = not checked.
+        clean: (N,) int32 right label of the first N rows; -1 = not checked.
         labels: (M,) int32 right label of the last M rows.
     """
-    rows = len(checked)
+    rows = len(clean)
     keys, group = np.unique(content, return_inverse=True)
-    known = np.concatenate([checked, labels])
+    known = np.concatenate([clean, labels])
     places = np.flatnonzero(known >= 0)
     label_of = _majority(group[places], known[places], len(keys))
     agreed = label_of[group]
     in_data = np.zeros(len(keys), dtype=bool)
     in_data[group[:rows]] = True
     return Copies(
-        checked=agreed[:rows],
+        clean=agreed[:rows],
         beside=~in_data[group[rows:]],
         labels=agreed[rows:],
         disputed=places[agreed[places] == -1],
@@ -81,15 +81,15 @@ def match_content(dataset: Dataset, content: np.ndarray) -> Dataset:
         return dataset
     if dataset.features is not None and not tell_rows_apart(content[:rows]):
         return dataset
-    copies = find_copies(content, dataset.checked, dataset.clean_labels)
+    copies = find_copies(content, dataset.clean, dataset.clean_labels)
     kept = copies.beside & (copies.labels >= 0)
-    if kept.all() and np.array_equal(copies.checked, dataset.checked):
+    if kept.all() and np.array_equal(copies.clean, dataset.clean):
         return dataset
     everything = np.append(np.ones(rows, dtype=bool), kept)
     features, keys = dataset.clean_features, dataset.feature_keys
     return replace(
         dataset,
-        checked=copies.checked,
+        clean=copies.clean,
         clean_rows=dataset.clean_rows[kept],
         clean_labels=copies.labels[kept],
         clean_features=None if features is None else features[kept],
@@ -102,7 +102,7 @@ def _notices(dataset: Dataset, copies: Copies) -> list[str]:
     assert dataset.clean_table is not None
     title, lines = dataset.clean_table.title, []
     repeated = int((~copies.beside).sum())
-    found = int(((copies.checked >= 0) & (dataset.checked < 0)).sum())
+    found = int(((copies.clean >= 0) & (dataset.clean < 0)).sum())
     if repeated or found:
         lines.append(
             f"{title}: {counted(repeated, 'checked row')} with the content of rows of "

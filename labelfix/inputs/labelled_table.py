@@ -19,7 +19,7 @@ from labelfix.inputs.tables import TABLE_SUFFIXES, Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledRows:
+class LabelledTable:
     """One labelled table, opened; images and features still lie on disk.
 
     Args:
@@ -41,7 +41,7 @@ class LabelledRows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturePlace:
+class FeatureLocation:
     """Where features come from: exactly one of a list column of the table, or a file."""
 
     column: str | None = None
@@ -57,7 +57,7 @@ class FeaturePlace:
         """Whether rows are matched by position, not by id."""
         return self.file is not None and self.file.suffix.lower() == ".npy"
 
-    def load(self, rows: LabelledRows, ids: np.ndarray) -> np.ndarray:
+    def load(self, rows: LabelledTable, ids: np.ndarray) -> np.ndarray:
         """Reads (n, D) float16 or float32 features, n = len(ids), of the table's rows.
 
         Args:
@@ -72,16 +72,16 @@ class FeaturePlace:
         return read_keyed(self.file, ids, rows.columns.id)
 
 
-def read_rows(table: Table, wanted: Columns) -> LabelledRows:
+def read_rows(table: Table, wanted: Columns) -> LabelledTable:
     """Chooses the columns of a table and reads its labels."""
     columns, notices = choose_columns(table, wanted)
     labels = encode(table, str(columns.label))
-    return LabelledRows(
+    return LabelledTable(
         table=table, columns=columns, labels=labels, notices=(*table.notices, *notices)
     )
 
 
-def find_features(features: str | Path | None, table: Table) -> FeaturePlace | None:
+def find_features(features: str | Path | None, table: Table) -> FeatureLocation | None:
     """Tells a list column from a file; None where no features were named.
 
     Raises:
@@ -90,7 +90,7 @@ def find_features(features: str | Path | None, table: Table) -> FeaturePlace | N
     if features is None:
         return None
     if str(features) in table.names:
-        return FeaturePlace(column=str(features))
+        return FeatureLocation(column=str(features))
     path = Path(features)
     if not path.is_file():
         lists = [field.name for field in table.schema if is_list(field.type)]
@@ -107,12 +107,12 @@ def find_features(features: str | Path | None, table: Table) -> FeaturePlace | N
             hint="save them as N x D with numpy.save, or as Parquet keyed by id",
             file=path,
         )
-    return FeaturePlace(file=path)
+    return FeatureLocation(file=path)
 
 
 def require_images(
-    rows: LabelledRows, *, chosen: bool, optional: bool
-) -> tuple[LabelledRows, np.ndarray]:
+    rows: LabelledTable, *, chosen: bool, optional: bool
+) -> tuple[LabelledTable, np.ndarray]:
     """Checks that the images are there; returns the rows and the files' sizes.
 
     Args:
@@ -139,7 +139,7 @@ def require_images(
     return replace(dropped, notices=(*rows.notices, notice)), np.empty(0, dtype=np.int64)
 
 
-def ids_of(rows: LabelledRows) -> tuple[Ids, tuple[str, ...]]:
+def ids_of(rows: LabelledTable) -> tuple[Ids, tuple[str, ...]]:
     """Reads the ids and says where they come from, unless an id column says it already."""
     ids = read_ids(rows.table, rows.columns)
     if rows.columns.id is not None:

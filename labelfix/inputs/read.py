@@ -10,7 +10,7 @@ import numpy as np
 
 from labelfix.errors import InputError
 from labelfix.inputs.clean_set import (
-    Clean,
+    CleanSet,
     check_left_images,
     load_left_features,
     match_clean,
@@ -24,8 +24,8 @@ from labelfix.inputs.duplicates import match_content
 from labelfix.inputs.features import not_finite
 from labelfix.inputs.ids import Ids
 from labelfix.inputs.labelled_table import (
-    FeaturePlace,
-    LabelledRows,
+    FeatureLocation,
+    LabelledTable,
     find_features,
     ids_of,
     read_rows,
@@ -70,40 +70,40 @@ def read(
     ids, origin = ids_of(rows)
     paths = rows  # ids and matches by path hold even where features make the files needless
     rows, sizes = require_images(rows, chosen=bool(image_column), optional=source is not None)
-    checked = None
+    beside = None
     if clean is not None:
-        checked = match_clean(open_clean(clean, table), paths, ids, class_names)
-    evidence = _gather_evidence(rows, ids, checked, source, sizes)
+        beside = match_clean(open_clean(clean, table), paths, ids, class_names)
+    content = _read_content(rows, ids, beside, source, sizes)
     dataset = Dataset(
         table=table,
         columns=rows.columns,
         ids=ids.values,
         class_names=class_names,
         given=given,
-        checked=checked.checked if checked else np.full(table.rows, -1, dtype=np.int32),
+        clean=beside.clean if beside else np.full(table.rows, -1, dtype=np.int32),
         features_from=source.name if source else None,
-        features=evidence.features,
-        feature_keys=evidence.keys,
-        clean_table=checked.rows.table if checked else None,
-        clean_columns=checked.rows.columns if checked else Columns(),
-        clean_rows=checked.left if checked else np.empty(0, dtype=np.int64),
-        clean_labels=checked.left_labels if checked else np.empty(0, dtype=np.int32),
-        clean_features=evidence.clean_features,
+        features=content.features,
+        feature_keys=content.keys,
+        clean_table=beside.rows.table if beside else None,
+        clean_columns=beside.rows.columns if beside else Columns(),
+        clean_rows=beside.left if beside else np.empty(0, dtype=np.int64),
+        clean_labels=beside.left_labels if beside else np.empty(0, dtype=np.int32),
+        clean_features=content.clean_features,
         notices=(
             *rows.notices,
             *origin,
             *notices,
             *_unlabelled(rows, given),
             *renamed_notices(table, rows.columns),
-            *(checked.notices if checked else ()),
+            *(beside.notices if beside else ()),
         ),
-        fingerprint=_fingerprint(rows, ids, class_names, given, checked, evidence),
+        fingerprint=_fingerprint(rows, ids, class_names, given, beside, content),
     )
-    return dataset if evidence.keys is None else match_content(dataset, evidence.keys)
+    return dataset if content.keys is None else match_content(dataset, content.keys)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Evidence:
+class _Content:
     """What a row is known by: features and their keys, or the sizes of image files."""
 
     features: np.ndarray | None = None
@@ -112,18 +112,18 @@ class _Evidence:
     sizes: np.ndarray
 
 
-def _gather_evidence(
-    rows: LabelledRows,
+def _read_content(
+    rows: LabelledTable,
     ids: Ids,
-    clean: Clean | None,
-    source: FeaturePlace | None,
+    clean: CleanSet | None,
+    source: FeatureLocation | None,
     sizes: np.ndarray,
-) -> _Evidence:
+) -> _Content:
     left = clean is not None and len(clean.left) > 0
     if source is None:
         if clean is not None and left:
             sizes = np.concatenate([sizes, check_left_images(clean, rows)])
-        return _Evidence(sizes=sizes)
+        return _Content(sizes=sizes)
     ours, theirs = _load_features(rows, ids, clean if left else None, source)
     file, where = source.file or rows.table.path, source.column
     keys = content_keys(ours, blame=not_finite(file, where, ids.values))
@@ -138,11 +138,11 @@ def _gather_evidence(
         file = source.file or clean.rows.table.path
         blame = not_finite(file, where, clean.left_ids)
         keys = np.concatenate([keys, content_keys(theirs, like=ours, blame=blame)])
-    return _Evidence(features=ours, clean_features=theirs, keys=keys, sizes=sizes)
+    return _Content(features=ours, clean_features=theirs, keys=keys, sizes=sizes)
 
 
 def _load_features(
-    rows: LabelledRows, ids: Ids, clean: Clean | None, source: FeaturePlace
+    rows: LabelledTable, ids: Ids, clean: CleanSet | None, source: FeatureLocation
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the features of DATA, (N, D), and of CLEAN's other rows, (M, D)."""
     if clean is None:
@@ -164,7 +164,7 @@ def _load_features(
     return features, theirs
 
 
-def _unlabelled(rows: LabelledRows, given: np.ndarray) -> tuple[str, ...]:
+def _unlabelled(rows: LabelledTable, given: np.ndarray) -> tuple[str, ...]:
     holes = int((given == -1).sum())
     if not holes:
         return ()
@@ -172,19 +172,19 @@ def _unlabelled(rows: LabelledRows, given: np.ndarray) -> tuple[str, ...]:
 
 
 def _fingerprint(
-    rows: LabelledRows,
+    rows: LabelledTable,
     ids: Ids,
     class_names: tuple[str, ...],
     given: np.ndarray,
-    clean: Clean | None,
-    evidence: _Evidence,
+    clean: CleanSet | None,
+    content: _Content,
 ) -> str:
     """Hashes all that the result depends on, under the columns that were chosen."""
     hasher = hashlib.blake2b(digest_size=16)
-    parts: list[np.ndarray | None] = [given, evidence.sizes, evidence.keys]
+    parts: list[np.ndarray | None] = [given, content.sizes, content.keys]
     texts = [rows.table.digest or "", *class_names, *ids.values, repr(rows.columns)]
     if clean is not None:
-        parts += [clean.checked, clean.left, clean.left_labels]
+        parts += [clean.clean, clean.left, clean.left_labels]
         texts += [clean.rows.table.digest or "", *clean.ids.values, repr(clean.rows.columns)]
     hasher.update("\0".join(texts).encode())
     for part in parts:

@@ -15,7 +15,7 @@ from labelfix.inputs.encoded_images import EncodedImages
 from labelfix.inputs.features import not_finite
 from labelfix.inputs.ids import Origin, locate, read_ids
 from labelfix.inputs.labelled_table import (
-    LabelledRows,
+    LabelledTable,
     find_features,
     ids_of,
     read_rows,
@@ -27,7 +27,7 @@ from labelfix.inputs.tables import Table, open_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestTable:
+class SampleTable:
     """A table whose every row has a label of known classes.
 
     Args:
@@ -71,7 +71,7 @@ def read_labelled(
     id_column: str | None = None,
     features: str | Path | None = None,
     root: Path | None = None,
-) -> TestTable:
+) -> SampleTable:
     """Reads a test table in any of DATA's formats.
 
     Args:
@@ -102,7 +102,7 @@ def read_labelled(
         loaded = source.load(rows, ids.values)
         blame = not_finite(source.file or table.path, source.column, ids.values)
         content_keys(loaded, blame=blame)
-    return TestTable(
+    return SampleTable(
         table=table,
         columns=rows.columns,
         ids=ids.values,
@@ -159,7 +159,7 @@ def read_truth(
     return labels[found]
 
 
-def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> TestTable:
+def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> SampleTable:
     """Reads the images or features of a table; its labels, if any, are left alone.
 
     Args:
@@ -177,7 +177,7 @@ def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> 
     wanted = Columns(features=source.column if source else None)
     columns, notices = choose_columns(table, wanted, labelled=False)
     none = LabelColumn(names=(), codes=np.full(table.rows, -1, np.int32))
-    rows = LabelledRows(
+    rows = LabelledTable(
         table=table, columns=columns, labels=none, notices=(*table.notices, *notices)
     )
     ids, origin = ids_of(rows)
@@ -186,7 +186,7 @@ def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> 
     if source is not None:
         loaded = source.load(rows, ids.values)
         content_keys(loaded, blame=not_finite(source.file or table.path, source.column, ids.values))
-    return TestTable(
+    return SampleTable(
         table=table, columns=rows.columns, ids=ids.values, labels=none.codes, features=loaded,
         notices=(*rows.notices, *origin),
     )  # fmt: skip

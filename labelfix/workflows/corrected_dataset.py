@@ -237,7 +237,7 @@ def _read(file: Path, labels: contract.Labels, source: dict[str, Any], scratch: 
 
 
 def _samples(
-    table: inputs.TestTable,
+    table: inputs.SampleTable,
     scratch: Path,
     size: tuple[int, int] | None,
     compared_with: NDArray[Any] | None = None,
@@ -270,7 +270,7 @@ def _test(
 
 
 def samples_like(
-    table: inputs.TestTable,
+    table: inputs.SampleTable,
     shape: tuple[int, ...],
     scratch: Path,
     file: Path,

@@ -149,7 +149,7 @@ def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) 
 
 def view_of(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) -> ViewConfig:
     """The augmentation: the one word that labels have in pretraining is whether it may mirror."""
-    known = np.where(dataset.checked >= 0, dataset.checked, dataset.given)
+    known = np.where(dataset.clean >= 0, dataset.clean, dataset.given)
     if may_mirror(pixels.images, known):
         return ViewConfig()
     run.report.say(NOT_MIRRORED)
@@ -158,7 +158,7 @@ def view_of(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) -> ViewCon
 
 def checked_images(dataset: inputs.Dataset, pixels: inputs.Pixels) -> CheckedImages | None:
     """The checked rows' images, for the kNN accuracy that shows whether pretraining learns."""
-    labels = dataset.checked
+    labels = dataset.clean
     rows = np.flatnonzero(labels >= 0)
     if len(rows) < 2:
         return None

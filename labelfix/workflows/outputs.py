@@ -30,7 +30,7 @@ def summarise(
     """summary.json: classes, noise rate, transition, evidence, decisions, timings, versions."""
     count = len(dataset)
     decisions = Counter(contract.DECISIONS[code] for code in decided.decisions[:count].tolist())
-    audited = (dataset.checked >= 0) & (dataset.given >= 0)
+    audited = (dataset.clean >= 0) & (dataset.given >= 0)
     return {
         "source": source_of(dataset),
         "rows": count,

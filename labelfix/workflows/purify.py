@@ -58,7 +58,7 @@ def purify(
         DegenerateLearningError: learning gave nothing usable; no labels are written.
     """
     started = time.monotonic()
-    method_of(config, int((dataset.checked >= 0).sum()) + len(dataset.clean_labels))
+    method_of(config, int((dataset.clean >= 0).sum()) + len(dataset.clean_labels))
     if dataset.features is None:
         _embedding().require_backbone(config)
     first = is_rank_zero(config.num_nodes)

@@ -100,7 +100,7 @@ def gather(
     return LearningRows(
         features=features,
         given=np.concatenate([dataset.given, np.full(len(extra), -1, np.int32)]),
-        checked=np.concatenate([dataset.checked, extra]),
+        checked=np.concatenate([dataset.clean, extra]),
         content=content,
         classes=len(dataset.class_names),
         key=key,

@@ -520,5 +520,5 @@ def test_a_bad_input_gets_its_one_clear_line_and_status_2(case, tmp_path, monkey
 def test_the_good_files_are_good(tmp_path):
     folder = Folder(tmp_path)
     dataset = folder.read(clean="clean.csv", features="x.npy")
-    assert (dataset.checked >= 0).sum() == 4
+    assert (dataset.clean >= 0).sum() == 4
     assert len(decode(folder.read(), tmp_path / "p.npy").images) == 10

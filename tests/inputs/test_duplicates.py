@@ -51,7 +51,7 @@ def test_images_under_another_name_are_audited(pictures, tmp_path):
     dataset = read(*pictures)
     keys = decode(dataset, tmp_path / "pixels.npy").keys
     matched = match_content(dataset, keys)
-    assert matched.checked.tolist() == [1, 0, 1, -1, -1, -1]
+    assert matched.clean.tolist() == [1, 0, 1, -1, -1, -1]
     assert matched.clean_rows.tolist() == [2]
     assert matched.clean_labels.tolist() == [0]
     assert "2 checked rows with the content of rows of d.csv" in matched.notices[-1]
@@ -67,7 +67,7 @@ def test_without_checked_rows_content_changes_nothing(pictures, tmp_path):
 def test_features_under_another_id_are_audited(features):
     data, clean, keyed = features
     dataset = read(data, clean, features=keyed)
-    assert dataset.checked.tolist() == [-1, 0, -1, -1, -1, 1]
+    assert dataset.clean.tolist() == [-1, 0, -1, -1, -1, 1]
     assert dataset.clean_rows.tolist() == [1]
     assert dataset.clean_labels.tolist() == [0]
     assert len(dataset.clean_features) == 1
@@ -81,7 +81,7 @@ def test_a_copy_of_an_audited_row_is_audited_too(features):
     rows = pd.read_parquet(keyed)
     rows.iloc[2, :3] = rows.iloc[5, :3]  # c equals f, which CLEAN names by its id
     rows.to_parquet(keyed)
-    assert read(data, clean, features=keyed).checked.tolist() == [-1, 0, 1, -1, -1, 1]
+    assert read(data, clean, features=keyed).clean.tolist() == [-1, 0, 1, -1, -1, 1]
 
 
 def test_arrays_equal_to_rows_are_audited(blobs):
@@ -105,7 +105,7 @@ def test_content_that_many_rows_share_names_no_row(tmp_path):
     values = np.arange(10) % 3
     pd.DataFrame({"id": range(10), "x": values}).to_parquet(tmp_path / "x.parquet")
     dataset = read(data, clean, features=tmp_path / "x.parquet")
-    assert (dataset.checked == -1).all()
+    assert (dataset.clean == -1).all()
     assert len(dataset.clean_rows) == 2
     assert not tell_rows_apart(np.arange(10, dtype=np.uint64) % 4)
 
@@ -115,7 +115,7 @@ def test_the_label_of_most_copies_counts_and_a_draw_sets_them_aside():
     checked = np.array([1, -1, 0, -1, 2, -1], dtype=np.int32)
     labels = np.array([1, 0, 1, 0, 1, 2], dtype=np.int32)
     copies = find_copies(content, checked, labels)
-    assert copies.checked.tolist() == [1, 1, -1, -1, 2, -1]
+    assert copies.clean.tolist() == [1, 1, -1, -1, 2, -1]
     assert copies.beside.tolist() == [False, False, False, True, True, True]
     assert copies.labels.tolist() == [1, 1, -1, -1, -1, 2]
     assert copies.disputed.tolist() == [2, 8, 9, 10]
@@ -125,7 +125,7 @@ def test_copies_that_contradict_each_other_are_named(pictures, tmp_path):
     picture(1).save(tmp_path / "audit/p.bmp")
     dataset = read(*pictures)
     matched = match_content(dataset, decode(dataset, tmp_path / "pixels.npy").keys)
-    assert (matched.checked == -1).all()
+    assert (matched.clean == -1).all()
     assert matched.clean_rows.tolist() == [2]
     assert "2 checked rows set aside" in matched.notices[-1]
     assert "(row 1, row 2)" in matched.notices[-1]

@@ -68,7 +68,7 @@ def test_every_table_format_reads_alike(frame, tmp_path, suffix):
     assert dataset.class_names == ("cat", "dog")
     assert dataset.given.tolist() == [0, 1, 0, 1, 0, 1]
     assert dataset.given.dtype == np.int32
-    assert (dataset.checked == -1).all()
+    assert (dataset.clean == -1).all()
     assert list(dataset.encoded_images()) == [tmp_path / path for path in frame["image"]]
     assert dataset.notices == (
         f"data{suffix}: columns taken: label 'label', image 'image', id 'id'",
@@ -172,7 +172,7 @@ def test_booleans_are_the_same_in_any_case(tmp_path, features, spelled):
     clean = write(pd.DataFrame({"id": [4, 1], "label": spelled.split()}), tmp_path / "c.csv")
     dataset = read(data, clean, features=features)
     assert dataset.class_names == ("False", "True")
-    assert dataset.checked.tolist() == [-1, 0, -1, -1, 1, -1]
+    assert dataset.clean.tolist() == [-1, 0, -1, -1, 1, -1]
 
 
 def test_dictionary_labels(tmp_path, features):
@@ -222,7 +222,7 @@ def test_features_keyed_by_id_come_in_the_tables_order(tmp_path, wide):
     np.testing.assert_array_equal(dataset.features, values[:1:-1])
     np.testing.assert_array_equal(dataset.clean_features, values[:1])
     assert dataset.clean_labels.tolist() == [1]
-    assert dataset.checked.tolist() == [-1, 0, -1, -1, -1, -1]
+    assert dataset.clean.tolist() == [-1, 0, -1, -1, -1, -1]
     np.testing.assert_array_equal(
         dataset.feature_keys, content_keys(np.concatenate([values[:1:-1], values[:1]]).astype("f4"))
     )
@@ -238,7 +238,7 @@ def test_clean_rows_with_a_list_column_of_their_own(tmp_path):
     )
     assert dataset.clean_rows.tolist() == [0, 2]
     np.testing.assert_array_equal(dataset.clean_features, [[0.5, 1], [2.5, 1]])
-    assert dataset.checked[0] == 1
+    assert dataset.clean[0] == 1
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -251,14 +251,14 @@ def test_ids_that_pandas_wrote_as_decimals_are_ids(tmp_path, suffix):
     dataset = read(data, write(clean, tmp_path / "c.csv"), features=keyed)
     assert list(dataset.ids) == list("354102")
     assert dataset.features[:, 0].tolist() == [3, 5, 4, 1, 0, 2]
-    assert dataset.checked.tolist() == [1, -1, -1, -1, -1, 0]
+    assert dataset.clean.tolist() == [1, -1, -1, -1, -1, 0]
     assert read_truth(data, ids=np.array(["1", "2"], object), like=["cat", "dog"]).tolist() == [
         1,
         1,
     ]
     whole = write(frame.astype({"id": int}), tmp_path / "e.csv")
     other = read(whole, write(clean.astype({"id": float}), tmp_path / "f.parquet"), features=keyed)
-    assert other.checked.tolist() == dataset.checked.tolist()
+    assert other.clean.tolist() == dataset.clean.tolist()
 
 
 def test_a_column_called_like_an_id_gives_way_to_whole_numbers(tmp_path, features):
@@ -278,13 +278,13 @@ def test_paths_match_checked_rows_beside_array_features(tmp_path, features):
     frame = pd.DataFrame({"path": [f"gone/{row}" for row in range(6)], "label": LABELS})
     data = write(frame, tmp_path / "d.csv")
     clean = write(frame[2:4].assign(label=["dog", "cat"]), tmp_path / "c.csv")
-    assert read(data, clean, features=features).checked.tolist() == [-1, -1, 1, 0, -1, -1]
+    assert read(data, clean, features=features).clean.tolist() == [-1, -1, 1, 0, -1, -1]
 
 
 def test_audited_rows_by_id(frame, tmp_path):
     checked = pd.DataFrame({"id": ["f", "a"], "truth": ["cat", "dog"]})
     dataset = read(write(frame, tmp_path / "d.csv"), write(checked, tmp_path / "c.csv"))
-    assert dataset.checked.tolist() == [1, -1, -1, -1, -1, 0]
+    assert dataset.clean.tolist() == [1, -1, -1, -1, -1, 0]
     assert len(dataset.clean_rows) == 0
     assert "c.csv: 2 checked rows, 2 of them rows of d.csv" in dataset.notices
     assert "c.csv: columns taken: label 'truth'" in dataset.notices
@@ -297,14 +297,14 @@ def test_audited_rows_by_image_file(frame, tmp_path):
         pd.DataFrame({"image": paths, "label": ["dog", "cat"]}), tmp_path / "audit/c.csv"
     )
     dataset = read(write(frame, tmp_path / "d.csv"), checked)
-    assert dataset.checked.tolist() == [1, -1, -1, 0, -1, -1]
+    assert dataset.clean.tolist() == [1, -1, -1, 0, -1, -1]
 
 
 def test_paths_written_as_data_wrote_them_count_where_they_lead_nowhere(frame, tmp_path):
     (tmp_path / "audit").mkdir()
     checked = pd.DataFrame({"image": ["0.png", "3.png"], "label": ["dog", "cat"]})
     data = write(frame.drop(columns="id"), tmp_path / "d.csv")
-    assert read(data, write(checked, tmp_path / "audit/c.csv")).checked[0] == 1
+    assert read(data, write(checked, tmp_path / "audit/c.csv")).clean[0] == 1
 
 
 def test_the_same_relative_path_in_two_folders_is_two_images(tmp_path):
@@ -317,7 +317,7 @@ def test_the_same_relative_path_in_two_folders_is_two_images(tmp_path):
         picture(7 if root == "train" else 8).save(tmp_path / root / "dog/2.png")
     (tmp_path / "checked/x.png").unlink()
     dataset = read(tmp_path / "train", tmp_path / "checked")
-    assert (dataset.checked == -1).all()
+    assert (dataset.clean == -1).all()
     assert len(dataset.clean_rows) == 5
 
 
