@@ -95,10 +95,10 @@ class Held:
         return self.values[rows]
 
 
-def learner(
+def trainer(
     name: str, layout: torch.memory_format, *, compiled: bool = False, every: int = 1
 ) -> FoldTrainer:
-    """A learner of the method on random rows: B noisy, B clean."""
+    """A trainer of the method on random rows: B noisy, B clean."""
     torch.manual_seed(0)
     images = torch.randn(2 * B, 3, 32, 32).contiguous(memory_format=layout)
     labels = np.random.default_rng(0).integers(0, K, 2 * B).astype(np.int32)
@@ -283,15 +283,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     first, last = torch.contiguous_format, torch.channels_last
-    steps: dict[str, Callable[[], None]] = {"U": partial(plain, learner("mlc", last))}
+    steps: dict[str, Callable[[], None]] = {"U": partial(plain, trainer("mlc", last))}
     for name, reference in REFERENCES.items():
         method = name.split()[0]
-        steps[f"{name} channels first"] = partial(reference, learner(method, first))
-        steps[f"{name} channels last"] = partial(reference, learner(method, last))
+        steps[f"{name} channels first"] = partial(reference, trainer(method, first))
+        steps[f"{name} channels last"] = partial(reference, trainer(method, last))
         if name == method:
-            made = learner(method, last, compiled=options.compile)
+            made = trainer(method, last, compiled=options.compile)
             steps[f"{name} ours"] = partial(ours, made)
-    made = learner("clid", last, compiled=options.compile, every=5)
+    made = trainer("clid", last, compiled=options.compile, every=5)
     steps["clid 5"] = partial(ours, made, 5)
     found = best_of(steps, options.rounds)
     print(f"U, plain training: {found['U']:.0f} ms")

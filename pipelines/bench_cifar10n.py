@@ -155,16 +155,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--sets", default="worse,aggre")
-    told = parser.parse_args()
-    features = np.load(told.folder / "cifar10_features_train.npy")
-    names = sorted(pd.read_csv(told.folder / "cifar10_truth.csv")["label"].unique())
-    truth = codes(told.folder / "cifar10_truth.csv", names)
-    for which in told.sets.split(","):
-        given = codes(told.folder / f"cifar10n_{which}.csv", names)
+    options = parser.parse_args()
+    features = np.load(options.folder / "cifar10_features_train.npy")
+    names = sorted(pd.read_csv(options.folder / "cifar10_truth.csv")["label"].unique())
+    truth = codes(options.folder / "cifar10_truth.csv", names)
+    for which in options.sets.split(","):
+        given = codes(options.folder / f"cifar10n_{which}.csv", names)
         print(f"\n{which:34}" + "".join(f"{column:>9}" for column in COLUMNS))
         show("given", 100 * (given == truth).mean())
-        for draw in range(told.draws):
-            checked = codes(told.folder / "cifar10_checked1000.csv", names)
+        for draw in range(options.draws):
+            checked = codes(options.folder / "cifar10_checked1000.csv", names)
             if draw:
                 rows = np.random.default_rng(draw).choice(len(truth), CHECKED, replace=False)
                 checked = np.full(len(truth), -1, np.int32)

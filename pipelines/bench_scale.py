@@ -126,14 +126,14 @@ def main() -> None:
     parser.add_argument("--against", default="dmlp,auto,cleanlab")
     parser.add_argument("--grow", help="numbers of rows, smallest first, in place of --rows")
     parser.add_argument("--method", default="dmlp", help="with --grow")
-    told = parser.parse_args()
-    if not told.grow:
-        found = dict(measure(told.against.split(","), told.rows))
+    options = parser.parse_args()
+    if not options.grow:
+        found = dict(measure(options.against.split(","), options.rows))
         for name in found.keys() - {"cleanlab"} if "cleanlab" in found else ():
             print(f"cleanlab / {name}: {found['cleanlab'][0] / found[name][0]:.1f}x")
         return
-    sizes = [int(size) for size in told.grow.split(",")]
-    figures = [dict(measure([told.method], rows))[told.method] for rows in sizes]
+    sizes = [int(size) for size in options.grow.split(",")]
+    figures = [dict(measure([options.method], rows))[options.method] for rows in sizes]
     for rows, (seconds, _, peak) in zip(sizes, figures, strict=True):
         own = rows * 4 * (COLUMNS + CLASSES) / 2**30
         times = seconds / figures[0][0]

@@ -100,19 +100,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--method", default="dmlp")
-    told = parser.parse_args()
+    options = parser.parse_args()
     print(f"{'share of intervals that hold':38}" + "".join(f"{name:>23}" for name in FIGURES))
-    for name, features, right, given, count in cases(told.folder):
+    for name, features, right, given, count in cases(options.folder):
         graph, content = nearest(features), inputs.content_keys(features)
         held = []
-        for draw in range(told.draws):
+        for draw in range(options.draws):
             checked = np.full(len(right), -1, np.int32)
             drawn = np.random.default_rng(draw).choice(len(right), count, replace=False)
             checked[drawn] = right[drawn]
             rows = LearningRows(
                 features=features, given=given, checked=checked, content=content, classes=10, key=""
             )
-            made = run_methods(rows, graph, PurifyConfig(method=told.method, seed=draw))
+            made = run_methods(rows, graph, PurifyConfig(method=options.method, seed=draw))
             found = decide(made.candidates, given, checked, made.folds)
             figures = [getattr(found.evidence, figure) for figure in FIGURES]
             truth = true_figures(found, given, right, checked < 0)

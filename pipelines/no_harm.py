@@ -247,20 +247,20 @@ def main() -> None:
     parser.add_argument("--data", default="digits,cifar")
     parser.add_argument("--digits-table", action="store_true")
     parser.add_argument("--apart", action="store_true")
-    told = parser.parse_args()
-    part, parts = map(int, told.part.split("/"))
-    wanted = list(grid(told.data.split(",")))
-    if told.apart or told.digits_table:
-        wanted = list(apart() if told.apart else digits_table())
+    options = parser.parse_args()
+    part, parts = map(int, options.part.split("/"))
+    wanted = list(grid(options.data.split(",")))
+    if options.apart or options.digits_table:
+        wanted = list(apart() if options.apart else digits_table())
     for cell in wanted[part::parts]:
-        lines = told.out.read_text().splitlines() if told.out.exists() else []
+        lines = options.out.read_text().splitlines() if options.out.exists() else []
         if any(cell.items() <= json.loads(line).items() for line in lines):
             continue
-        line = json.dumps(measure(cell, told.folder, told.digits_table))
+        line = json.dumps(measure(cell, options.folder, options.digits_table))
         print(line, flush=True)
-        with told.out.open("a") as file:
+        with options.out.open("a") as file:
             file.write(line + "\n")
-    summarise([json.loads(line) for line in told.out.read_text().splitlines()])
+    summarise([json.loads(line) for line in options.out.read_text().splitlines()])
 
 
 if __name__ == "__main__":

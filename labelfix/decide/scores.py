@@ -166,8 +166,8 @@ def _clid_targets(
         votes_BC.scatter_add_(1, codes_BM, weights_BM)
         votes_BFK = votes_BC[:, :-1].unflatten(1, (folds, -1))
         others_FF = 1 - torch.eye(folds)  # a difference from the total would leak by rounding
-        opinion_FBK = torch.einsum("fg,bgk->fbk", others_FF, votes_BFK).to(device)
-        return clid_eq.neighbour_target(p_FBK, opinion_FBK)
+        votes_FBK = torch.einsum("fg,bgk->fbk", others_FF, votes_BFK).to(device)
+        return clid_eq.neighbour_target(p_FBK, votes_FBK)
 
     return targets
 

@@ -102,21 +102,21 @@ def row_clid(weights_NM: Tensor, agreement_NM: Tensor, *, tiny: float = 1e-3) ->
     return -(weights_NM * agreement_NM).sum(-1).clamp(tiny, 1.0).log()
 
 
-def neighbour_target(probabilities_BK: Tensor, opinion_BK: Tensor) -> Tensor:
+def neighbour_target(probabilities_BK: Tensor, votes_BK: Tensor) -> Tensor:
     """The soft target under which cross-entropy has the gradient of CLID's row form.
 
-    With v_i = sum_j S_ij label_j the neighbourhood's opinion, the gradient of
+    With v_i = sum_j S_ij label_j the neighbours' votes, the gradient of
     ``-log sum_j S_ij <p_i, label_j> = -log <p_i, v_i>`` for the logits is ``p_i - r_i``, with
     ``r_ik = p_ik v_ik / <p_i, v_i>``.
 
     Args:
         probabilities_BK: ``(..., B, K)``, p.
-        opinion_BK: ``(..., B, K)``, v >= 0; all zero = no neighbour has a say, and r = p.
+        votes_BK: ``(..., B, K)``, v >= 0; all zero = no neighbour has a say, and r = p.
 
     Returns:
         r, ``(..., B, K)``; rows sum to 1.
     """
-    joint_BK = probabilities_BK * opinion_BK
+    joint_BK = probabilities_BK * votes_BK
     total_B1 = joint_BK.sum(-1, keepdim=True)
     return torch.where(total_B1 > 0, joint_BK / total_B1.clamp_min(1e-30), probabilities_BK)
 

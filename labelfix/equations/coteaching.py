@@ -19,7 +19,7 @@ def kept_share(progress: float, noise_rate: float) -> float:
     return 1 - noise_rate * min(progress, 1.0)
 
 
-def small_loss(loss_B: Tensor, share: float) -> Tensor:
+def smallest_losses(loss_B: Tensor, share: float) -> Tensor:
     """The row numbers of the ``share`` of smallest losses, one at the least (lines 5 and 6).
 
     Args:
@@ -29,7 +29,7 @@ def small_loss(loss_B: Tensor, share: float) -> Tensor:
     return loss_B.argsort(stable=True)[: max(1, int(share * len(loss_B)))]
 
 
-def small_loss_of_disputed(loss_B: Tensor, disputed_B: Tensor, share: float) -> Tensor:
+def smallest_losses_of_disputed(loss_B: Tensor, disputed_B: Tensor, share: float) -> Tensor:
     """Co-teaching+'s choice: the smallest losses among the rows where both nets differ.
 
     Args:
@@ -37,13 +37,13 @@ def small_loss_of_disputed(loss_B: Tensor, disputed_B: Tensor, share: float) -> 
         disputed_B: ``(B,)`` bool.
         share: R in [0, 1] of the disputed rows.
 
-    Differs: with no disputed row in the batch, all rows count as disputed (:func:`small_loss`); the
-    paper says nothing of that case, and a step without rows has no gradient.
+    Differs: with no disputed row in the batch, all rows count as disputed: the paper says nothing
+    of that case, and a step without rows has no gradient.
     """
     candidates = disputed_B.nonzero()[:, 0]
     if not len(candidates):
-        return small_loss(loss_B, share)
-    return candidates[small_loss(loss_B[candidates], share)]
+        return smallest_losses(loss_B, share)
+    return candidates[smallest_losses(loss_B[candidates], share)]
 
 
 def disputed(first_BK: Tensor, second_BK: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def noise_matrix(labels_NK: Tensor, belief_NK: Tensor) -> Tensor:
     return labels_NK.T @ belief_NK / max(len(labels_NK), 1)
 
 
-def noise_rate(matrix_KK: Tensor) -> Tensor:
+def wrong_share(matrix_KK: Tensor) -> Tensor:
     """The share of labels believed wrong, a scalar in [0, 1]."""
     return 1 - matrix_KK.diagonal().sum()
 
@@ -89,7 +89,7 @@ def unlabelled_weight(rate: Tensor, symmetry: Tensor, classes: int) -> Tensor:
     the symmetry of the noise.
 
     Args:
-        rate: from :func:`noise_rate`.
+        rate: from :func:`wrong_share`.
         symmetry: from :func:`noise_symmetry`.
         classes: K.
 

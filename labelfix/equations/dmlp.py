@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from labelfix.equations.ridge import Spectrum
+
 
 def soft_targets(labels_KN: Tensor, scale: float) -> Tensor:
     """The labels as distributions, ``softmax(scale * Y)`` over the classes (Eq. 4).
@@ -84,11 +86,12 @@ def ipc_gradient(targets_KN: Tensor, upper_KD: Tensor, features_ND: Tensor, scal
     return scale * targets_KN * (direction_KN - (targets_KN * direction_KN).sum(-2, keepdim=True))
 
 
-def direction_rms(upper_KD: Tensor, values_D: Tensor, vectors_DD: Tensor, rows: Tensor) -> Tensor:
+def direction_rms(upper_KD: Tensor, spectrum: Spectrum, rows: Tensor) -> Tensor:
     """Root mean square of dL/dS over the training rows, ``(...)``, without visiting them.
 
     ``sum (B^T F^T)^2 = trace(B^T F^T F B)``, known from the spectrum of ``F^T F``.
     """
+    values_D, vectors_DD = spectrum
     energy = ((upper_KD @ vectors_DD).square() * values_D[..., None, :]).sum((-2, -1))
     return (energy / (rows * upper_KD.shape[-2])).sqrt()
 

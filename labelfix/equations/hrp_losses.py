@@ -117,7 +117,7 @@ def reweighted_cross_entropy(
     return (weight_B * soft_cross_entropy(logits_BK, targets_BK)).mean()
 
 
-def consistency_loss(strong_logits_BK: Tensor, weak_logits_BK: Tensor) -> Tensor:
+def view_consistency_loss(strong_logits_BK: Tensor, weak_logits_BK: Tensor) -> Tensor:
     """``mean_i CE(stopgrad f(weak_i), f(strong_i))`` (Eq. 14), a scalar."""
     return soft_cross_entropy(strong_logits_BK, weak_logits_BK.detach().softmax(-1)).mean()
 
@@ -135,7 +135,7 @@ def is_starved(total_B: Tensor, low: float) -> Tensor:
     return total_B.mean() < 1.5 * low
 
 
-def mended_gate(gate_B: Tensor, starved: Tensor) -> Tensor:
+def restored_gate(gate_B: Tensor, starved: Tensor) -> Tensor:
     """Gates scaled to mean 1 where the batch is starved, else as they are, ``(B,)``.
 
     The order among pairs stays; the loss gets its mass back.

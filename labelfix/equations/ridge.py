@@ -7,8 +7,17 @@ Shape suffixes: B rows, N training rows, M landmarks, K classes, D features, ...
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Spectrum(NamedTuple):
+    """Of ``F^T F``: eigenvalues ``(..., D)``, >= 0, and eigenvectors ``(..., D, D)``."""
+
+    values_D: Tensor
+    vectors_DD: Tensor
 
 
 def gaussian_columns(x_BD: Tensor, landmarks_MD: Tensor, width: float) -> Tensor:
@@ -25,8 +34,8 @@ def gaussian_columns(x_BD: Tensor, landmarks_MD: Tensor, width: float) -> Tensor
     return torch.cdist(x_BD, landmarks_MD).square().div(-width).exp()
 
 
-def ridge_spectrum(gram_DD: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues ``(..., D)``, clamped at 0, and eigenvectors ``(..., D, D)`` of ``F^T F``.
+def ridge_spectrum(gram_DD: Tensor) -> Spectrum:
+    """The spectrum of ``F^T F``, its eigenvalues clamped at 0.
 
     Computed once for fixed features; every ridge parameter then solves in O(K D^2).
 
@@ -40,13 +49,12 @@ def ridge_spectrum(gram_DD: Tensor) -> tuple[Tensor, Tensor]:
         failed = True
     if failed:
         values_D, vectors_DD = (part.to(gram_DD) for part in torch.linalg.eigh(gram_DD.double()))
-    return values_D.clamp_min(0), vectors_DD
+    return Spectrum(values_D.clamp_min(0), vectors_DD)
 
 
-def ridge_solve(
-    moments_KD: Tensor, values_D: Tensor, vectors_DD: Tensor, ridge: Tensor | float
-) -> Tensor:
-    """``moments (F^T F + ridge I)^-1`` from the spectrum of ``F^T F``; shape ``(..., K, D)``."""
+def ridge_solve(moments_KD: Tensor, spectrum: Spectrum, ridge: Tensor | float) -> Tensor:
+    """``moments (F^T F + ridge I)^-1``, ``(..., K, D)``."""
+    values_D, vectors_DD = spectrum
     ridge = torch.as_tensor(ridge, dtype=values_D.dtype, device=values_D.device)
     inverse_D = 1.0 / (values_D + ridge[..., None])
     return ((moments_KD @ vectors_DD) * inverse_D[..., None, :]) @ vectors_DD.mT
@@ -56,8 +64,7 @@ def generalised_cross_validation(
     moments_KD: Tensor,
     energy: Tensor,
     rows: Tensor,
-    values_D: Tensor,
-    vectors_DD: Tensor,
+    spectrum: Spectrum,
     ridge: Tensor | float,
 ) -> Tensor:
     """GCV score of a ridge parameter (Golub, Heath, Wahba 1979); smaller is better.
@@ -68,11 +75,12 @@ def generalised_cross_validation(
         moments_KD: ``(..., K, D)``, targets times features, ``S F``.
         energy: ``(...)``, the sum of the squared targets.
         rows: ``(...)``, the number of training rows.
-        values_D, vectors_DD: from :func:`ridge_spectrum`.
+        spectrum: of the training rows' features.
         ridge: the candidate, ``(...)`` or one for all, > 0.
 
     Uses the training rows alone, so it may be called inside a fold.
     """
+    values_D, vectors_DD = spectrum
     ridge = torch.as_tensor(ridge, dtype=values_D.dtype, device=values_D.device)
     projected_KD = moments_KD @ vectors_DD
     shrunk_D = 1.0 / (values_D + ridge[..., None])
@@ -87,14 +95,13 @@ def least_gcv(
     moments_KD: Tensor,
     energy: Tensor,
     rows: Tensor,
-    values_D: Tensor,
-    vectors_DD: Tensor,
+    spectrum: Spectrum,
     ridges_C: Tensor,
 ) -> Tensor:
     """Of some ridge parameters ``(C, ...)`` those of least GCV score, ``(...)``.
 
     The first wins where none can be scored. The rest as for :func:`generalised_cross_validation`.
     """
-    fit = moments_KD, energy, rows, values_D, vectors_DD
+    fit = moments_KD, energy, rows, spectrum
     scores_C = torch.stack([generalised_cross_validation(*fit, ridge) for ridge in ridges_C])
     return ridges_C.gather(0, scores_C.argmin(0, keepdim=True))[0]

@@ -163,7 +163,7 @@ class DMLP:
             energy_M += (targets_MKB.square().sum(1) * self._lower(rows)).sum(1)
         unit_M = self.rows_M.clamp_min(1) / self.design.shape[1]
         ridges_CM = torch.tensor(RIDGES, device=unit_M.device)[:, None] * unit_M
-        return least_gcv(moments_MKD, energy_M, self.rows_M, *self.spectrum, ridges_CM)
+        return least_gcv(moments_MKD, energy_M, self.rows_M, self.spectrum, ridges_CM)
 
     def _outside(self, fold_B: Tensor) -> Tensor:
         """``(M, B)``: 1 where a model may learn from the row."""
@@ -174,7 +174,7 @@ class DMLP:
         return self._outside(self.fold_N[rows]) * (self.checked_N[rows] < 0)
 
     def _solve(self, moments_MKD: Tensor) -> Tensor:
-        return ridge_solve(moments_MKD, *self.spectrum, self.ridge_M)
+        return ridge_solve(moments_MKD, self.spectrum, self.ridge_M)
 
     def _upper_direction(self) -> Tensor:
         """B of :func:`eq.ipc_gradient`, at unit RMS over the training rows, ``(F, K, D)``."""
@@ -191,7 +191,7 @@ class DMLP:
             )
             (gradient_MKV,) = torch.autograd.grad(loss, estimate_MKV)
         upper_MKD = self._solve(moments_of(gradient_MKV, self.clean_VD))
-        rms_M = eq.direction_rms(upper_MKD, *self.spectrum, self.rows_M.clamp_min(1))
+        rms_M = eq.direction_rms(upper_MKD, self.spectrum, self.rows_M.clamp_min(1))
         return upper_MKD / rms_M.clamp_min(1e-12)[:, None, None]
 
     @torch.no_grad()
@@ -268,7 +268,7 @@ class DMLP:
         """
         shrink_MKD = 0.25 * self.ridge_M[:, None, None] * ahead_MKD
         self.previous_MKD = self.classifier_MKD
-        step_MKD = ridge_solve(slope_MKD + shrink_MKD, *self.bound, self.ridge_M)
+        step_MKD = ridge_solve(slope_MKD + shrink_MKD, self.bound, self.ridge_M)
         self.classifier_MKD = ahead_MKD - 2 * step_MKD
         if not torch.isfinite(self.classifier_MKD).all():
             raise DegenerateLearningError(

@@ -134,7 +134,7 @@ class KernelRidge:
                 moments_GKM[fold] += (soft_BK - 1 / self.classes).mT @ columns_BM[seen_B]
                 energy_G[fold] += (soft_BK - 1 / self.classes).square().sum()
         ridge_G = self._ridges(moments_GKM, energy_G)
-        weights_GKM = ridge_solve(moments_GKM, *self.spectra, ridge_G)
+        weights_GKM = ridge_solve(moments_GKM, self.spectra, ridge_G)
         return self._predict(weights_GKM.float()[None])[0]
 
     def _without(self, hidden: list[int], ridge_of: int) -> Tensor:
@@ -156,7 +156,7 @@ class KernelRidge:
         No smaller than what rounding in a sum of float32 products over so many rows may take away.
         """
         ridges_CG = torch.tensor(RIDGES).to(energy_G)[:, None].expand(-1, self.folds)
-        best_G = least_gcv(moments_GKM, energy_G, self.rows_G, *self.spectra, ridges_CG)
+        best_G = least_gcv(moments_GKM, energy_G, self.rows_G, self.spectra, ridges_CG)
         return best_G.maximum(ROUNDING * self.rows_G)
 
     def _predict(self, weights_UGKM: Tensor) -> NDArray[np.float32]:

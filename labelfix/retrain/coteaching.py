@@ -79,8 +79,8 @@ class Coteaching:
         """The rows that this net's peer is taught."""
         share = coteaching.kept_share(self.clock.ramp(0, self.config.ramp), self.noise.rate)
         if not self.config.disagreement or self.clock.ramp(self.config.warm_up, 0) == 0:
-            return coteaching.small_loss(loss_B, share)
-        return coteaching.small_loss_of_disputed(loss_B, coteaching.disputed(*logits), share)
+            return coteaching.smallest_losses(loss_B, share)
+        return coteaching.smallest_losses_of_disputed(loss_B, coteaching.disputed(*logits), share)
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         return {"noise_rate": self.noise.rate}

@@ -148,7 +148,7 @@ class DivideMix:
             forced |= ranks_helped
         labels_nK = nn.functional.one_hot(torch.from_numpy(classes), soft_NK.shape[1]).float()
         matrix_KK = eq.noise_matrix(labels_nK, belief_nK)
-        noise = torch.stack([eq.noise_rate(matrix_KK), eq.noise_symmetry(matrix_KK)])
+        noise = torch.stack([eq.wrong_share(matrix_KK), eq.noise_symmetry(matrix_KK)])
         self.split.noise_2.copy_(self.fabric.broadcast(noise))
         self.split.forced.fill_(forced)
 

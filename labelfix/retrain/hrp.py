@@ -97,8 +97,8 @@ class HRP:
 
     Differs: reliabilities are remembered a row (running averages, from the file's own on), so that
     they need not be measured every step, and one noisy batch does not decide; they are scaled so
-    that an even batch has 1. Gates that sink to their lower bound are mended
-    (:func:`labelfix.equations.hrp_losses.mended_gate`). Without a checked row the upper loss is
+    that an even batch has 1. Gates that sink to their lower bound are restored
+    (:func:`labelfix.equations.hrp_losses.restored_gate`). Without a checked row the upper loss is
     CLID. Predictions replace labels only after the ramp, when the nets have learned something, and
     only labels that do not say themselves how sure they are: a posterior has heard a classifier.
     They never do so again once they have got worse on the checked rows: nets that began to learn
@@ -213,7 +213,7 @@ class HRP:
         logits = logits.float()
         weak, strong = logits[:size], logits[size : 2 * size]
         loss = eq.reweighted_cross_entropy(weak, told.targets_BK, told.total_B, config.intensity)
-        loss = loss + eq.consistency_loss(strong, weak)
+        loss = loss + eq.view_consistency_loss(strong, weak)
         ramp = self.clock.ramp(0, config.ramp)
         if mixes:
             gate_B = self._gate(told.total_B, partner_B, share_B)
@@ -229,7 +229,7 @@ class HRP:
     def _gate(self, total_B: Tensor, partner_B: Tensor, share_B: Tensor) -> Tensor:
         if not self.config.gate:
             return torch.ones_like(total_B)
-        return eq.mended_gate(
+        return eq.restored_gate(
             eq.pair_gate(total_B, partner_B, share_B), eq.is_starved(total_B, self.config.low)
         )
 

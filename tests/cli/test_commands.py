@@ -173,7 +173,7 @@ def test_default_output_folder(feature_files, labelfix):
     assert (files.folder / "data-purified" / "labels.parquet").exists()
 
 
-def test_without_checked_rows_the_table_says_whose_opinion_it_is(feature_files, labelfix, tmp_path):
+def test_without_checked_rows_the_table_says_who_estimated(feature_files, labelfix, tmp_path):
     files = feature_files()
     done = labelfix(
         "purify", files.data, "--features", files.features,

@@ -382,6 +382,6 @@ def test_inputs_keep_the_contracts_names_free():
     assert frozenset(contract.MEANINGS) == passthrough.RESERVED
 
 
-def test_the_judges_codes_are_the_contracts_names():
+def test_the_decisions_codes_are_the_contracts_names():
     for code, name in enumerate(contract.DECISIONS):
         assert getattr(codes, name.upper()) == code

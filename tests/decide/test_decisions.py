@@ -104,7 +104,7 @@ def test_the_spread_finds_where_wrong_labels_go_without_a_checked_row(quality):
     random = np.random.default_rng(0)
     right = random.integers(0, 4, 8000)
     given = np.where(random.random(8000) < 0.2, (right + 1) % 4, right)
-    p = torch.from_numpy(witness(right, 4, quality)).double().exp()
+    p = torch.from_numpy(prediction(right, 4, quality)).double().exp()
     found = eq.error_transition(p, torch.from_numpy(given))
     assert (found[range(4), [1, 2, 3, 0]] > 0.9).all()
     assert torch.equal(found.diagonal(), torch.zeros(4, dtype=torch.float64))
@@ -157,10 +157,10 @@ def test_log_likelihood_gradient_and_hessian():
     assert (torch.linalg.eigvalsh(hessian) <= 1e-12).all()
 
 
-# --- witnesses ------------------------------------------------------------------------------
+# --- predictions ------------------------------------------------------------------------------
 
 
-def witness(right, classes, quality, seed=0):
+def prediction(right, classes, quality, seed=0):
     """Calibrated log-probabilities: the logit of the right class is ``quality`` higher."""
     random = np.random.default_rng(seed)
     scores = random.normal(size=(len(right), classes))
@@ -169,7 +169,7 @@ def witness(right, classes, quality, seed=0):
 
 
 def case(rows=600, classes=4, noise=0.3, quality=2.5, checked=150, missing=0, seed=0):
-    """Right labels, given labels, checked labels, folds and one witness."""
+    """Right labels, given labels, checked labels, folds and one prediction."""
     random = np.random.default_rng(seed)
     right = random.integers(0, classes, rows).astype(np.int32)
     wrong = random.random(rows) < noise
@@ -178,7 +178,7 @@ def case(rows=600, classes=4, noise=0.3, quality=2.5, checked=150, missing=0, se
     given[rows - missing :] = -1
     known = np.where(np.arange(rows) < checked, right, -1).astype(np.int32)
     folds = (np.arange(rows) % 5).astype(np.int8)
-    return right, given, known, folds, witness(right, classes, quality, seed)
+    return right, given, known, folds, prediction(right, classes, quality, seed)
 
 
 def penalised(weights, logs, given, right, folds):
@@ -209,15 +209,15 @@ def test_a_fitted_pool_is_at_its_optimum():
     assert torch.allclose(pool.transition.sum(1), torch.ones(4, dtype=torch.float64))
 
 
-def test_a_good_witness_weighs_more_than_a_worthless_one():
+def test_a_good_prediction_weighs_more_than_a_worthless_one():
     right, given, _, folds, logs = case(rows=1500)
-    noise = witness(right, 4, 0.0, seed=9)
+    noise = prediction(right, 4, 0.0, seed=9)
     weights = fit_pool([logs, noise], given, right, folds).weights
     assert float(weights[0]) > 0.5
     assert abs(float(weights[1])) < 0.3
 
 
-def test_the_pool_is_calibrated_and_beats_both_witnesses():
+def test_the_pool_is_calibrated_and_beats_both_predictions():
     right, given, _, folds, logs = case(rows=4000, quality=1.5)
     half = slice(0, 2000)
     pool = fit_pool([logs[half]], given[half], right[half], folds[half])
@@ -237,7 +237,7 @@ def test_a_row_without_label_gets_the_predictions_best():
     assert (q[:2].argmax(1) == logs[:2].argmax(1)).all()
 
 
-# --- judge ----------------------------------------------------------------------------------
+# --- decide ----------------------------------------------------------------------------------
 
 
 def run(noise=0.3, config=DecideConfig(), **settings):  # noqa: B008  (frozen)
@@ -445,8 +445,8 @@ def test_evidence_is_honest():
     assert evidence.label_accuracy_after.low < (found.labels == right)[left].mean()
     assert (found.labels == right)[left].mean() < evidence.label_accuracy_after.high
     changed = left & (found.labels != given)
-    mended = (found.labels == right)[changed].mean()
-    assert evidence.change_precision.low - 0.03 < mended < evidence.change_precision.high + 0.03
+    now_right = (found.labels == right)[changed].mean()
+    assert evidence.change_precision.low - 0.03 < now_right < evidence.change_precision.high + 0.03
     assert evidence.calibration_error.value < 0.06
 
 

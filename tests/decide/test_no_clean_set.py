@@ -68,7 +68,7 @@ def test_weights_are_a_maximum_of_the_likelihood():
     assert value(1.0) >= max(value(0.9), value(1.1))
 
 
-def test_a_witness_that_knows_nothing_counts_for_nothing():
+def test_a_prediction_that_knows_nothing_counts_for_nothing():
     _, given, logs = world()
     guess = np.random.default_rng(1).normal(size=logs.shape).astype(np.float32)
     pool = no_clean_set.estimate([logs, guess], given)

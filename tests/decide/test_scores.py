@@ -12,7 +12,7 @@ from labelfix.features.standardise import BLOCK_ROWS, Stacked
 ROWS = 600
 
 
-def material(seed=0, **settings):
+def scored_rows(seed=0, **settings):
     """Blobs with an honest posterior: sharp where a row's distances to the centres say so."""
     blobs = make_blobs(rows=ROWS, spread=3.0, seed=seed, **settings)
     means = np.stack([blobs.features[blobs.right == k].mean(0) for k in range(3)])
@@ -43,7 +43,7 @@ NOBODY = np.full(ROWS, -1, np.int32)
 
 @pytest.mark.parametrize("steered", [True, False])
 def test_ranges_and_missing_labels(steered):
-    blobs, soft, logs = material(missing=40)
+    blobs, soft, logs = scored_rows(missing=40)
     found = run(blobs, soft, logs, checked=None if steered else NOBODY)
     assert found.direction == ("soft_labels" if steered else "clid")
     for column in columns(found):
@@ -61,7 +61,7 @@ def test_ranges_and_missing_labels(steered):
 
 @pytest.mark.parametrize("steered", [True, False])
 def test_they_find_wrong_labels(steered):
-    blobs, soft, logs = material()
+    blobs, soft, logs = scored_rows()
     found = run(blobs, soft, logs, checked=None if steered else NOBODY)
     wrong = blobs.given != blobs.right
     assert roc_auc_score(wrong, -found.label_reliability) > 0.95
@@ -70,7 +70,7 @@ def test_they_find_wrong_labels(steered):
 
 
 def test_pseudo_reliability_finds_the_models_mistakes():
-    blobs, soft, logs = material()
+    blobs, soft, logs = scored_rows()
     mistaken = np.random.default_rng(1).permutation(ROWS)[:80]
     logs = logs.copy()
     logs[mistaken] = np.roll(logs[mistaken], 1, axis=1)
@@ -81,7 +81,7 @@ def test_pseudo_reliability_finds_the_models_mistakes():
 
 @pytest.mark.parametrize("steered", [True, False])
 def test_own_folds_given_labels_do_not_teach_its_head(steered):
-    blobs, soft, logs = material()
+    blobs, soft, logs = scored_rows()
     checked = None if steered else NOBODY
     before = run(blobs, soft, logs, checked=checked)
     own = blobs.folds == 2
@@ -92,7 +92,7 @@ def test_own_folds_given_labels_do_not_teach_its_head(steered):
 
 
 def test_one_rows_label_moves_its_own_scores_only():
-    blobs, soft, logs = material()
+    blobs, soft, logs = scored_rows()
     given = blobs.given.copy()
     given[7] = (given[7] + 1) % 3
     before, after = run(blobs, soft, logs), run(blobs, soft, logs, given=given)
@@ -104,7 +104,7 @@ def test_one_rows_label_moves_its_own_scores_only():
 
 
 def test_own_folds_soft_labels_do_not_teach_its_head():
-    blobs, soft, logs = material()
+    blobs, soft, logs = scored_rows()
     own = blobs.folds == 1
     swapped = np.where(own[:, None], soft[:, ::-1], soft)
     before, after = run(blobs, soft, logs), run(blobs, swapped, logs)
@@ -115,7 +115,7 @@ def test_own_folds_soft_labels_do_not_teach_its_head():
 
 @pytest.mark.parametrize("steered", [True, False])
 def test_two_runs_agree(steered):
-    blobs, soft, logs = material(missing=10)
+    blobs, soft, logs = scored_rows(missing=10)
     checked = None if steered else NOBODY
     first, second = (run(blobs, soft, logs, checked=checked) for _ in range(2))
     for a, b in zip(columns(first), columns(second), strict=True):
@@ -138,14 +138,14 @@ def test_blocks_do_not_matter():
 
 
 def test_nothing_to_learn():
-    blobs, soft, logs = material()
+    blobs, soft, logs = scored_rows()
     flat = np.full_like(soft, 1 / 3)
     found = run(blobs, flat, logs)
     np.testing.assert_allclose(found.label_reliability, 0.5)
 
 
 def test_bad_input():
-    blobs, soft, logs = material()
+    blobs, soft, logs = scored_rows()
     with pytest.raises(ValueError, match="length"):
         run(blobs, soft[:-1], logs)
     graph = nearest(blobs.features)

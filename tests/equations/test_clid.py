@@ -90,13 +90,13 @@ def test_rows_equal_the_naive_loop():
 
 def test_target_has_the_row_forms_gradient():
     logits = draw(5, 4).requires_grad_()
-    opinion = torch.rand(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    votes = torch.rand(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     p = torch.softmax(logits, 1)
-    (expected,) = torch.autograd.grad(-(p * opinion).sum(1).log().sum(), logits)
-    target = neighbour_target(p, opinion)
+    (expected,) = torch.autograd.grad(-(p * votes).sum(1).log().sum(), logits)
+    target = neighbour_target(p, votes)
     assert torch.allclose(p - target, expected, atol=1e-14)
     assert torch.allclose(target.sum(1), torch.ones(5).double())
-    assert torch.equal(neighbour_target(p, 0 * opinion), p)
+    assert torch.equal(neighbour_target(p, 0 * votes), p)
 
 
 @pytest.mark.parametrize("tau", [0.0, -1.0, math.nan])

@@ -14,21 +14,21 @@ def test_the_kept_share_falls_to_the_clean_share():
 
 
 def test_small_losses_by_hand():
-    assert coteaching.small_loss(LOSS, 0.5).tolist() == [1, 5, 3]
-    assert coteaching.small_loss(LOSS, 1.0).tolist() == [1, 5, 3, 2, 4, 0]
-    assert coteaching.small_loss(LOSS, 0.0).tolist() == [1]
+    assert coteaching.smallest_losses(LOSS, 0.5).tolist() == [1, 5, 3]
+    assert coteaching.smallest_losses(LOSS, 1.0).tolist() == [1, 5, 3, 2, 4, 0]
+    assert coteaching.smallest_losses(LOSS, 0.0).tolist() == [1]
 
 
 def test_disputed_rows_by_hand():
     first = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     second = torch.tensor([[0.1, 0.9], [0.3, 0.7], [0.4, 0.6]])
     assert coteaching.disputed(first, second).tolist() == [True, False, True]
-    chosen = coteaching.small_loss_of_disputed(
+    chosen = coteaching.smallest_losses_of_disputed(
         LOSS, torch.tensor([True, False, True, False, True, False]), 0.7
     )
     assert chosen.tolist() == [2, 4]
     none = torch.zeros(6, dtype=torch.bool)
-    assert coteaching.small_loss_of_disputed(LOSS, none, 0.5).tolist() == [1, 5, 3]
+    assert coteaching.smallest_losses_of_disputed(LOSS, none, 0.5).tolist() == [1, 5, 3]
 
 
 def test_critical_parameters_by_hand():

@@ -52,12 +52,12 @@ def test_noise_of_symmetric_and_of_paired_labels():
     even = [(t, g, 30 if t == g else 10) for t in range(4) for g in range(4)]
     matrix = eq.noise_matrix(*labels_with(even))
     assert float(matrix.sum()) == pytest.approx(1)
-    assert float(eq.noise_rate(matrix)) == pytest.approx(0.5)
+    assert float(eq.wrong_share(matrix)) == pytest.approx(0.5)
     assert float(eq.noise_symmetry(matrix)) == pytest.approx(1)
     pairs = [(t, t, 60) for t in range(4)] + [(t, (t + 1) % 4, 40) for t in range(4)]
     matrix = eq.noise_matrix(*labels_with(pairs))
     assert matrix[1, 0] == pytest.approx(0.1)  # labelled 1, truly 0
-    assert float(eq.noise_rate(matrix)) == pytest.approx(0.4)
+    assert float(eq.wrong_share(matrix)) == pytest.approx(0.4)
     assert float(eq.noise_symmetry(matrix)) == pytest.approx(0, abs=1e-6)
 
 

@@ -63,10 +63,10 @@ def test_bounds_gate_and_starvation_by_hand():
     assert not eq.is_starved(total, 0.1)
     sunk = torch.tensor([0.1, 0.1, 0.12])
     assert eq.is_starved(sunk, 0.1)
-    assert torch.equal(eq.mended_gate(gate, torch.tensor(False)), gate)
-    mended = eq.mended_gate(sunk, torch.tensor(True))
-    assert float(mended.mean()) == pytest.approx(1)
-    assert mended.argmax() == 2
+    assert torch.equal(eq.restored_gate(gate, torch.tensor(False)), gate)
+    restored = eq.restored_gate(sunk, torch.tensor(True))
+    assert float(restored.mean()) == pytest.approx(1)
+    assert restored.argmax() == 2
     with pytest.raises(ValueError, match="low"):
         eq.total_reliability(alpha, beta, 0.0, 1.0)
 
@@ -138,13 +138,13 @@ def test_reweighting_and_consistency_by_hand():
     assert float(plain) == pytest.approx((math.log(2) - math.log(0.8)) / 2)
     strong = logits.flip(1).requires_grad_()
     weak = logits.clone().requires_grad_()
-    loss = eq.consistency_loss(strong, weak)
+    loss = eq.view_consistency_loss(strong, weak)
     assert loss.item() == pytest.approx(
         (math.log(2) - 0.2 * math.log(0.8) - 0.8 * math.log(0.2)) / 2
     )
     loss.backward()
     assert weak.grad is None
-    assert torch.autograd.gradcheck(lambda s: eq.consistency_loss(s, logits), (strong,))
+    assert torch.autograd.gradcheck(lambda s: eq.view_consistency_loss(s, logits), (strong,))
     assert torch.autograd.gradcheck(
         lambda s: eq.reweighted_cross_entropy(s, target, total, 0.8), (strong,)
     )

@@ -77,7 +77,7 @@ def test_ipc_gradient_equals_autograd_through_the_literal_equations(settings):
     spectrum = ridge_spectrum(gram_FDD)
     targets_FKN = eq.soft_targets(labels_FNK.detach().mT, scale)
     ridge_F = torch.full((parts,), ridge, dtype=torch.float64)
-    weights_FKD = ridge_solve((targets_FKN * outside_FN[:, None]) @ features, *spectrum, ridge_F)
+    weights_FKD = ridge_solve((targets_FKN * outside_FN[:, None]) @ features, spectrum, ridge_F)
     estimate_FKV = (weights_FKD @ clean.T).requires_grad_()
     value = eq.validation_loss(
         estimate_FKV,
@@ -89,7 +89,7 @@ def test_ipc_gradient_equals_autograd_through_the_literal_equations(settings):
     )
     assert float(value.detach()) == pytest.approx(float(loss.detach()), rel=1e-12)
     (upper_FKV,) = torch.autograd.grad(value, estimate_FKV)
-    upper_FKD = ridge_solve(upper_FKV @ clean, *spectrum, ridge_F)
+    upper_FKD = ridge_solve(upper_FKV @ clean, spectrum, ridge_F)
     gradient_FKN = eq.ipc_gradient(targets_FKN, upper_FKD, features, scale) * outside_FN[:, None]
     assert relative(gradient_FKN.mT, expected_FNK) < 1e-10
 
@@ -132,7 +132,7 @@ def test_direction_rms_equals_visiting_every_row():
     features, upper = draw(2, 30, 6), draw(2, 4, 6, seed=1)
     expected = (upper @ features.mT).square().mean((-2, -1)).sqrt()
     spectrum = ridge_spectrum(features.mT @ features)
-    found = eq.direction_rms(upper, *spectrum, torch.tensor([30.0, 30.0], dtype=torch.float64))
+    found = eq.direction_rms(upper, spectrum, torch.tensor([30.0, 30.0], dtype=torch.float64))
     assert torch.allclose(found, expected, rtol=1e-10)
 
 

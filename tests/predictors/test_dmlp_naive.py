@@ -108,7 +108,7 @@ def test_net_rows_keep_relative_variances_within_bounds():
     assert float(std[1] / std[0]) == pytest.approx(4, rel=0.05)
 
 
-def test_the_judge_believes_the_better_witness(blobs):
+def test_the_better_prediction_is_believed(blobs):
     made = blobs(noise=0.4)
     good = np.log(np.eye(3)[made.right] * 0.9 + 0.1 / 3)
     poor = np.full((len(made.right), 3), -np.log(3))

@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
 from labelfix.equations.ridge import (
+    Spectrum,
     gaussian_columns,
     generalised_cross_validation,
     least_gcv,
@@ -33,15 +34,16 @@ def test_ridge_solve_equals_a_linear_solve(ridge):
     gram = features.mT @ features
     shifted = gram + ridge * torch.eye(7, dtype=torch.float64)
     expected = torch.linalg.solve(shifted, moments.mT).mT
-    assert relative(ridge_solve(moments, *ridge_spectrum(gram), ridge), expected) < 1e-10
+    assert relative(ridge_solve(moments, ridge_spectrum(gram), ridge), expected) < 1e-10
 
 
 def test_ridge_of_each_fold_counts_for_that_fold():
     features, moments = draw(2, 30, 7), draw(2, 4, 7, seed=1)
-    values, vectors = ridge_spectrum(features.mT @ features)
-    found = ridge_solve(moments, values, vectors, torch.tensor([0.1, 9.0], dtype=torch.float64))
+    spectrum = ridge_spectrum(features.mT @ features)
+    found = ridge_solve(moments, spectrum, torch.tensor([0.1, 9.0], dtype=torch.float64))
     for fold, ridge in enumerate((0.1, 9.0)):
-        alone = ridge_solve(moments[fold], values[fold], vectors[fold], ridge)
+        own = Spectrum(spectrum.values_D[fold], spectrum.vectors_DD[fold])
+        alone = ridge_solve(moments[fold], own, ridge)
         assert torch.allclose(found[fold], alone, rtol=1e-12)
 
 
@@ -61,7 +63,7 @@ def test_gcv_equals_the_hat_matrix_formula(ridge):
         targets @ features,
         targets.square().sum(),
         torch.tensor(float(rows)),
-        *ridge_spectrum(gram),
+        ridge_spectrum(gram),
         ridge,
     )
     assert float(found) == pytest.approx(float(expected), rel=1e-10)
@@ -93,7 +95,7 @@ def test_gcv_prefers_a_strong_ridge_for_noise_and_a_weak_one_for_signal():
     def score(targets, ridge):
         energy = targets.square().sum()
         return float(
-            generalised_cross_validation(targets @ features, energy, rows, *spectrum, ridge)
+            generalised_cross_validation(targets @ features, energy, rows, spectrum, ridge)
         )
 
     noise, signal = draw(1, 40, seed=5), (features @ draw(20, 1, seed=6)).T
@@ -110,7 +112,7 @@ def test_gaussian_columns_equal_the_formula():
 # --- the kernel classifier ------------------------------------------------------------------
 
 
-def learner(made, labels=None):
+def fitted(made, labels=None):
     known = np.where(made.checked >= 0, made.checked, made.given) if labels is None else labels
     return KernelRidge(KernelColumns(Design.of(made.features), 40), known, made.folds, 3)
 
@@ -131,7 +133,7 @@ def columns_of(made):
 def test_nested_equals_training_without_both_folds(blobs, monkeypatch):
     made = blobs(missing=30)
     monkeypatch.setattr(kernels, "RIDGES", [0.7])
-    found, columns = learner(made).nested(), columns_of(made)
+    found, columns = fitted(made).nested(), columns_of(made)
     known = np.where(made.checked >= 0, made.checked, made.given)
     targets = np.eye(3)[known] - 1 / 3
     for hidden in range(5):
@@ -145,7 +147,7 @@ def test_retrained_equals_training_on_the_targets_without_the_fold(blobs, target
     made = blobs(missing=30)
     monkeypatch.setattr(kernels, "RIDGES", [0.7])
     soft = np.random.default_rng(0).dirichlet(np.ones(3), (5, 300)).astype(np.float32)
-    found, columns = learner(made).retrained(targets_of(soft, made.folds)), columns_of(made)
+    found, columns = fitted(made).retrained(targets_of(soft, made.folds)), columns_of(made)
     known = np.where(made.checked >= 0, made.checked, made.given)
     for fold in range(5):
         learns = (known >= 0) & (made.folds != fold)
@@ -156,19 +158,19 @@ def test_retrained_equals_training_on_the_targets_without_the_fold(blobs, target
 def test_no_fit_sees_a_hidden_label(blobs):
     made = blobs()
     known = made.given.copy()
-    before = learner(made, known).nested()
+    before = fitted(made, known).nested()
     known[made.folds == 2] = (known[made.folds == 2] + 1) % 3
-    after = learner(made, known).nested()
+    after = fitted(made, known).nested()
     assert np.array_equal(before[2], after[2])
     assert not np.array_equal(before[0, made.folds == 1], after[0, made.folds == 1])
 
 
 def test_blocks_that_are_not_held_give_the_same(blobs, monkeypatch):
     made = blobs()
-    held = learner(made).nested()
+    held = fitted(made).nested()
     monkeypatch.setattr(designs, "RESIDENT_BYTES", 0)
     monkeypatch.setattr(designs, "BLOCK_ROWS", 64)
-    np.testing.assert_allclose(learner(made).nested(), held, atol=1e-4)
+    np.testing.assert_allclose(fitted(made).nested(), held, atol=1e-4)
 
 
 def test_it_learns_what_no_linear_model_can():
@@ -183,20 +185,20 @@ def test_it_learns_what_no_linear_model_can():
 
 
 def test_noisy_labels_ask_for_a_stronger_ridge(blobs):
-    weak, strong = (learner(blobs(noise=noise, checked=0)).ridge_G for noise in (0.0, 0.6))
+    weak, strong = (fitted(blobs(noise=noise, checked=0)).ridge_G for noise in (0.0, 0.6))
     assert (strong > weak).all()
 
 
 def test_own_is_what_is_nested_in_the_own_fold(blobs):
     made = blobs()
-    found = learner(made)
+    found = fitted(made)
     own = found.nested()[made.folds, np.arange(300)]
     assert np.array_equal(found.own(), own)
 
 
-def test_no_label_at_all_is_no_opinion(blobs):
+def test_no_label_at_all_is_no_vote(blobs):
     made = blobs()
-    found = learner(made, np.full(300, -1, np.int32)).nested()
+    found = fitted(made, np.full(300, -1, np.int32)).nested()
     np.testing.assert_allclose(found, -np.log(3), rtol=1e-6)
 
 
@@ -204,7 +206,7 @@ def test_the_least_score_wins_for_each_fit_and_the_first_where_there_is_none():
     features, targets = draw(2, 40, 6), draw(2, 3, 40, seed=1)
     fit = (
         targets @ features, targets.square().sum((1, 2)), torch.tensor([40.0, 40.0]),
-        *ridge_spectrum(features.mT @ features),
+        ridge_spectrum(features.mT @ features),
     )  # fmt: skip
     ridges = torch.tensor([[9.0, 1.0], [1e-3, 30.0], [0.5, 1e3]], dtype=torch.float64)
     scores = torch.stack([generalised_cross_validation(*fit, each) for each in ridges])

@@ -1,4 +1,4 @@
-"""The neighbourhood's opinion: by hand, and blind to the folds that must be hidden."""
+"""The neighbours' votes: by hand, and blind to the folds that must be hidden."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_nearer_rows_count_for_more():
     )
 
 
-def test_nobody_to_ask_is_no_opinion():
+def test_nobody_to_ask_is_no_vote():
     made = graph([[1], [0]], [[0.5], [-INF]])
     found = neighbour_votes(made, np.array([-1, -1], np.int32), np.array([0, 1], np.int8), 4)
     np.testing.assert_allclose(found, -np.log(4), rtol=1e-6)
@@ -58,8 +58,8 @@ def test_hidden_folds_have_no_vote(blobs, hidden):
 
 def test_neighbours_of_wrong_labels_outvote_them(blobs):
     made = blobs(noise=0.3)
-    opinion = neighbour_votes(nearest(made.features), made.given, made.folds, 3)
-    assert (opinion.argmax(1) == made.right).mean() > (made.given == made.right).mean() + 0.1
+    votes = neighbour_votes(nearest(made.features), made.given, made.folds, 3)
+    assert (votes.argmax(1) == made.right).mean() > (made.given == made.right).mean() + 0.1
 
 
 def test_purified_votes_by_hand(targets_of):

@@ -152,7 +152,7 @@ def test_a_rerun_repeats_what_changed(purified, what):
     assert {task.split()[0] for task in listener.tasks} == {"purify", "score"} | graph
 
 
-def test_a_setting_of_the_judge_alone_does_not_repeat_the_learning(purified):
+def test_a_setting_of_the_decision_alone_does_not_repeat_the_learning(purified):
     files, out, summary, _ = purified
     listener = Listener()
     strict = purify_features(files, out, listener, min_precision=0.999)
