@@ -57,6 +57,18 @@ class RegistryOption(click.Option):
         return record[0], "\n".join([record[1], "", "\b", *names])
 
 
+class DataCommand(click.Command):
+    """A command whose argument is DATA; its help lists the formats that are read."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from labelfix.workflows.purify import formats
+
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"Formats of tables: {formats()}.")
+
+
 PATH = click.Path(path_type=Path)
 
 column_options = options(

@@ -9,6 +9,7 @@ import click
 
 from labelfix.cli.options import (
     PATH,
+    DataCommand,
     backbone_options,
     column_options,
     default_out,
@@ -22,7 +23,7 @@ from labelfix.cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.argument("data", type=PATH)
 @click.option(
     "--clean-set",
@@ -75,7 +76,7 @@ def purify(
 ) -> None:
     """Correct the labels of DATA.
 
-    DATA is a table (CSV, TSV, JSON lines, Parquet) or a folder with one folder of images for each
+    DATA is a table or a folder with one folder of images for each
     class. Writes DIR/labels.parquet and DIR/summary.json. Run the same command again after an
     interruption: it goes on where it stopped.
 
@@ -98,7 +99,7 @@ def purify(
         terminal.result(f"wrote {out / 'labels.parquet'} and {out / 'summary.json'}")
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.argument("data", type=PATH)
 @click.option(
     "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
@@ -126,7 +127,7 @@ def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: AN
     terminal.result(f"weights: {weights}")
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.argument("data", type=PATH)
 @click.option(
     "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"

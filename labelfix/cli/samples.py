@@ -10,6 +10,7 @@ import click
 
 from labelfix.cli.options import (
     PATH,
+    DataCommand,
     column_options,
     seed_option,
     terminal_of,
@@ -17,7 +18,7 @@ from labelfix.cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=DataCommand)
 @click.argument("data", type=PATH)
 @click.option(
     "--noise",

@@ -5,6 +5,7 @@ from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.decode import Pixels, decode
 from labelfix.inputs.duplicates import find_copies, match_content, tell_rows_apart
+from labelfix.inputs.formats import listed_formats
 from labelfix.inputs.read import read
 from labelfix.inputs.test_table import SampleTable, read_labelled, read_truth, read_unlabelled
 
@@ -16,6 +17,7 @@ __all__ = [
     "content_keys",
     "decode",
     "find_copies",
+    "listed_formats",
     "match_content",
     "read",
     "read_labelled",

@@ -15,6 +15,7 @@ from labelfix.inputs.ids import as_ids, locate, refuse_duplicates
 from labelfix.inputs.messages import counted, quoted
 from labelfix.inputs.tables import Table, open_table
 
+ARRAY_SUFFIXES = (".npy",)
 _SHAPE = "features are one row of numbers a sample: N x D"
 
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 from PIL import Image
 
 from labelfix.errors import InputError
+from labelfix.inputs.formats import format_of
 from labelfix.inputs.messages import counted, quoted
 
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
-_TABLES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 
 def read_folder(root: Path) -> tuple[pa.Table, tuple[str, ...]]:
@@ -71,7 +71,7 @@ def _left_out(root: Path, others: list[str]) -> tuple[str, ...]:
 
 
 def _no_classes(root: Path, images: list[str], others: list[str]) -> InputError:
-    tables = [path for path in others if path.lower().endswith(_TABLES) and "/" not in path]
+    tables = [path for path in others if format_of(Path(path)) and "/" not in path]
     if tables:
         hint = f"give the table itself, such as {root / tables[0]}"
     elif images:

@@ -11,11 +11,12 @@ from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import is_list
 from labelfix.inputs.columns import Columns, choose_columns
 from labelfix.inputs.encoded_images import EncodedImages, check_images
-from labelfix.inputs.features import read_array, read_keyed, read_list_column
+from labelfix.inputs.features import ARRAY_SUFFIXES, read_array, read_keyed, read_list_column
+from labelfix.inputs.formats import format_of
 from labelfix.inputs.ids import Ids, read_ids
 from labelfix.inputs.labels import LabelColumn, encode
 from labelfix.inputs.messages import nearest, quoted
-from labelfix.inputs.tables import TABLE_SUFFIXES, Table
+from labelfix.inputs.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class FeatureLocation:
     @property
     def is_array(self) -> bool:
         """Whether rows are matched by position, not by id."""
-        return self.file is not None and self.file.suffix.lower() == ".npy"
+        return self.file is not None and self.file.suffix.lower() in ARRAY_SUFFIXES
 
     def load(self, rows: LabelledTable, ids: np.ndarray) -> np.ndarray:
         """Reads (n, D) float16 or float32 features, n = len(ids), of the table's rows.
@@ -101,7 +102,7 @@ def find_features(features: str | Path | None, table: Table) -> FeatureLocation 
             f"file keyed by id, or a list column{listed}",
             file=features,
         )
-    if path.suffix.lower() not in {".npy", *TABLE_SUFFIXES}:
+    if path.suffix.lower() not in ARRAY_SUFFIXES and format_of(path) is None:
         raise InputError(
             "is not a format for features",
             hint="save them as N x D with numpy.save, or as Parquet keyed by id",

@@ -10,42 +10,44 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import is_encoded
+from labelfix.inputs.formats import format_of, listed_formats
 from labelfix.inputs.image_folder import read_folder
 from labelfix.inputs.messages import nearest, quoted
-from labelfix.inputs.text_formats import read_delimited, read_json_lines
+from labelfix.inputs.table_content import InMemory, TableContent
 
-_FORMATS = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl), Parquet (.parquet) or a folder of classes"
-_DELIMITED = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_JSON_LINES = {".jsonl", ".ndjson", ".json"}
-_PARQUET = {".parquet", ".pq"}
-TABLE_SUFFIXES = frozenset({*_DELIMITED, *_JSON_LINES, *_PARQUET})
 _BATCH_ROWS, _HEAVY_BATCH_ROWS = 16_384, 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table on disk; Parquet stays there, everything else is in `memory`.
+    """A table on disk.
 
     Args:
         path: the file or folder.
         root: the folder that relative image paths are relative to.
-        schema: names and types of all columns.
-        rows: number of rows N, at least 1.
-        memory: the whole table, or None for Parquet, which is read by column and by batch.
+        content: its rows, at least one.
+        files: the files whose bytes are the table, in row order; none for a folder of images.
         notices: what a person should know about how it was read, one line each.
     """
 
     path: Path
     root: Path
-    schema: pa.Schema
-    rows: int
-    memory: pa.Table | None
+    content: TableContent
+    files: tuple[Path, ...]
     notices: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of all columns."""
+        return self.content.schema
+
+    @property
+    def rows(self) -> int:
+        """Number of rows N."""
+        return self.content.rows
 
     @property
     def title(self) -> str:
@@ -60,15 +62,15 @@ class Table:
     @property
     def is_folder(self) -> bool:
         """Whether this is a folder of class-named folders, with columns "image" and "label"."""
-        return self.path.is_dir()
+        return not self.files
 
     @cached_property
     def digest(self) -> str | None:
-        """Hash of the file's bytes, hexadecimal; None for a folder."""
-        if self.is_folder:
-            return None
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
+        """Hash of the files' bytes, hexadecimal; None for a folder of images."""
+        digests = [_digest(file) for file in self.files]
+        if len(digests) < 2:
+            return digests[0] if digests else None
+        return hashlib.blake2b("".join(digests).encode()).hexdigest()
 
     def require(self, name: str, *, option: str) -> str:
         """Returns `name` if it is a column; otherwise raises InputError with the nearest name."""
@@ -83,18 +85,11 @@ class Table:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Reads one whole column, (N,)."""
-        if self.memory is not None:
-            return self.memory.column(name)
-        batches = list(self.batches([name]))
-        field = self.schema.field(name)
-        return pa.chunked_array([batch.column(0) for batch in batches], type=field.type)
+        return self.content.column(name)
 
     def child(self, name: str, child: str) -> pa.ChunkedArray:
         """Reads one field of a struct column, (N,), without its other fields."""
-        if self.memory is not None:
-            return pc.struct_field(self.memory.column(name), child)
-        with pq.ParquetFile(self.path) as file:
-            return pc.struct_field(file.read(columns=[f"{name}.{child}"]).column(0), child)
+        return self.content.child(name, child)
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yields the named columns in that order, in batches that suit memory, in row order.
@@ -102,22 +97,12 @@ class Table:
         Raises:
             InputError: the file is damaged.
         """
-        fields = [self.schema.field(name) for name in names]
-        heavy = any(_is_heavy(field.type) for field in fields)
-        rows = _HEAVY_BATCH_ROWS if heavy else _BATCH_ROWS
-        if self.memory is not None:
-            yield from self.memory.select(names).to_batches(max_chunksize=rows)
-            return
-        try:
-            with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(batch_size=rows, columns=list(names)):
-                    yield batch.select(names)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(self.path, error) from error
+        heavy = any(_is_heavy(self.schema.field(name).type) for name in names)
+        yield from self.content.batches(names, _HEAVY_BATCH_ROWS if heavy else _BATCH_ROWS)
 
 
 def open_table(path: str | Path) -> Table:
-    """Opens a CSV, TSV, JSON lines or Parquet file, or a folder of class-named folders.
+    """Opens a file of any format in `FORMATS`, or a folder of class-named folders.
 
     Raises:
         InputError: it does not exist, is of another format, is damaged, or holds no rows.
@@ -145,50 +130,29 @@ def open_table(path: str | Path) -> Table:
 
 def _open_folder(path: Path) -> Table:
     memory, notices = read_folder(path)
-    return _in_memory(path, path, memory, notices)
+    return Table(path=path, root=path, content=InMemory(memory), files=(), notices=notices)
 
 
 def _open_file(path: Path) -> Table:
-    suffix = path.suffix.lower()
     if path.stat().st_size == 0:
         raise InputError("is an empty file", hint="give a table with labelled rows", file=path)
-    if suffix in _DELIMITED:
-        memory, notices = read_delimited(path, _DELIMITED[suffix])
-        return _in_memory(path, path.parent, memory, notices)
-    if suffix in _JSON_LINES:
-        return _in_memory(path, path.parent, read_json_lines(path), ())
-    if suffix in _PARQUET:
-        return _open_parquet(path)
-    raise InputError("is of no known format", hint=f"give {_FORMATS}", file=path)
-
-
-def _in_memory(path: Path, root: Path, memory: pa.Table, notices: tuple[str, ...]) -> Table:
+    form = format_of(path)
+    if form is None:
+        hint = f"give {listed_formats()}, or a folder of classes"
+        raise InputError("is of no known format", hint=hint, file=path)
+    opened = form.open([path])
     return Table(
         path=path,
-        root=root,
-        schema=memory.schema,
-        rows=memory.num_rows,
-        memory=memory,
-        notices=notices,
+        root=path.parent,
+        content=opened.content,
+        files=(path,),
+        notices=opened.notices,
     )
 
 
-def _open_parquet(path: Path) -> Table:
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-    return Table(path=path, root=path.parent, schema=schema, rows=rows, memory=None)
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0].rstrip(".")
-    return InputError(
-        f"cannot be read as Parquet ({reason})",
-        hint="write the file again, or give it the suffix of its real format",
-        file=path,
-    )
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _hint_missing(path: Path) -> str:

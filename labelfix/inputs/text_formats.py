@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 
 from labelfix.errors import InputError
+from labelfix.inputs.table_content import InMemory, Opened, join_tables
 
 _DISGUISES = {
     b"PAR1": ("is a Parquet file", "rename it to .parquet"),
@@ -24,8 +26,8 @@ _DISGUISES = {
 _LOST_AS_FLOAT = r"^\s*(\+|-?0[0-9]|-?[0-9]{16,})"
 
 
-def read_delimited(path: Path, delimiter: str) -> tuple[pa.Table, tuple[str, ...]]:
-    """Reads a CSV or TSV file; returns the table and notices.
+def open_delimited(paths: Sequence[Path], *, delimiter: str) -> Opened:
+    """Reads CSV or TSV files as one table.
 
     Empty values are null. Columns of integers or decimals become numbers, except where that would
     change the text (leading zeros, plus signs, very long digits).
@@ -33,6 +35,25 @@ def read_delimited(path: Path, delimiter: str) -> tuple[pa.Table, tuple[str, ...
     Raises:
         InputError: binary content, another encoding than UTF-8, or a row of the wrong width.
     """
+    read = [_read_delimited(path, delimiter) for path in paths]
+    text = join_tables(paths, [text for text, _ in read])
+    columns = [_narrow(column) for column in text.columns]
+    notices = tuple(line for _, lines in read for line in lines)
+    return Opened(content=InMemory(pa.table(columns, names=text.column_names)), notices=notices[:1])
+
+
+def open_json_lines(paths: Sequence[Path]) -> Opened:
+    """Reads files of one JSON object a line as one table; dates stay text.
+
+    Raises:
+        InputError: not JSON lines, or a value changes its type between rows.
+    """
+    tables = [_read_json_lines(path) for path in paths]
+    return Opened(content=InMemory(join_tables(paths, tables)))
+
+
+def _read_delimited(path: Path, delimiter: str) -> tuple[pa.Table, tuple[str, ...]]:
+    """Reads one file, every column as text; returns it and notices."""
     _refuse_disguises(path)
     header, delimiter, notices = _header(path, delimiter)
     convert = pacsv.ConvertOptions(
@@ -48,16 +69,10 @@ def read_delimited(path: Path, delimiter: str) -> tuple[pa.Table, tuple[str, ...
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise _explain(path, error) from error
     _refuse_open_quote(path, text)
-    columns = [_narrow(column) for column in text.columns]
-    return pa.table(columns, names=text.column_names), notices
+    return text, notices
 
 
-def read_json_lines(path: Path) -> pa.Table:
-    """Reads one JSON object a line; dates stay text.
-
-    Raises:
-        InputError: not JSON lines, or a value changes its type between rows.
-    """
+def _read_json_lines(path: Path) -> pa.Table:
     _refuse_disguises(path)
     if _head(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise InputError(

@@ -83,6 +83,11 @@ def read(data: Path, clean: Path | None = None, **columns: str | None) -> inputs
     return inputs.read(data, clean, **columns)
 
 
+def formats() -> str:
+    """The formats of tables with their usual suffixes, for help."""
+    return inputs.listed_formats()
+
+
 def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, LearningRows]:
     """The rows to learn from: given features, or images embedded by a backbone.
 
