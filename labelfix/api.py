@@ -145,9 +145,10 @@ def _result(
     file = corrected(
         decided,
         scores,
-        np.array([str(row) for row in range(count)], dtype=object),
         tuple(str(name) for name in classes),
-        rows.given[:count],
+        ids=np.array([str(row) for row in range(count)], dtype=object),
+        given=rows.given[:count],
+        checked=rows.checked[:count] >= 0,
         metadata={"settings": settings, "noise_rate": noise},
     )
     return Result(

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from labelfix.contract.schema import DECISIONS, KEY, SCHEMA_VERSION, SCORES, Labels, schema
+from labelfix.contract.labels import Labels
+from labelfix.contract.schema import COLUMNS, KEY, SCHEMA_VERSION, Column, arrow_schema, free_names
 from labelfix.errors import InputError
 
 ROW_GROUP_ROWS = 65_536
@@ -32,7 +31,8 @@ def write_labels(
     Args:
         path: the file; an old one is replaced.
         labels: the corrected dataset.
-        other_schema, other_columns: DATA's other columns, in row order, in batches of any size.
+        other_schema, other_columns: DATA's other columns, in row order, in batches of any size; a
+            name that labels.parquet needs becomes ``original_<name>``.
 
     Raises:
         InputError: the other columns have more or fewer rows than the labels.
@@ -40,18 +40,34 @@ def write_labels(
     file_metadata = {"schema_version": SCHEMA_VERSION, "class_names": labels.class_names}
     file_metadata |= labels.metadata
     text = json.dumps(file_metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    full = schema(len(labels.class_names), other_schema).with_metadata({KEY: text.encode()})
+    others = _renamed(other_schema or pa.schema([]))
+    full = arrow_schema(len(labels.class_names), others).with_metadata({KEY: text.encode()})
     aside = path.with_name(f".{path.name}.partial")
     start = 0
     with pq.ParquetWriter(aside, full, compression="zstd") as writer:
         for group in _row_groups(other_columns, other_schema, len(labels)):
             rows = slice(start, start + len(group))
             _require_rows(rows.stop <= len(labels), len(labels))
-            core = _core_columns(labels, rows)
-            writer.write_table(pa.table([*core, *group.columns], schema=full))
+            own = {column.name: _encoded(column, labels, rows) for column in COLUMNS}
+            passing = dict(zip(others.names, group.columns, strict=True))
+            writer.write_table(pa.table(own | passing, schema=full))
             start = rows.stop
     _require_rows(start == len(labels), len(labels))
     os.replace(aside, path)
+
+
+def _renamed(others: pa.Schema) -> pa.Schema:
+    """DATA's other columns under names that labels.parquet does not need for itself."""
+    names = free_names(others.names)
+    return pa.schema([field.with_name(names[field.name]) for field in others])
+
+
+def _encoded(column: Column, labels: Labels, rows: slice) -> pa.Array:
+    values = labels.column(column)
+    if values is None:
+        classes = len(labels.class_names)
+        return pa.nulls(len(labels.label[rows]), column.kind.arrow_type(classes))
+    return column.kind.encode(values[rows], labels.class_names)
 
 
 def _require_rows(holds: bool, rows: int) -> None:
@@ -88,29 +104,3 @@ class _NoColumns:
 
     def __len__(self) -> int:
         return self.rows
-
-
-def _core_columns(labels: Labels, rows: slice) -> list[pa.Array]:
-    soft = pa.array(labels.soft_label[rows].ravel(), pa.float32())
-    scores = [getattr(labels, name) for name in SCORES]
-    count = len(labels.label[rows])
-    return [
-        pa.array(labels.ids[rows], pa.string()),
-        _category(labels.given[rows], labels.class_names),
-        _category(labels.label[rows], labels.class_names),
-        _category(labels.decision[rows], DECISIONS),
-        pa.FixedSizeListArray.from_arrays(soft, len(labels.class_names)),
-        *(
-            pa.nulls(count, pa.float32())
-            if score is None
-            else pa.array(score[rows], pa.float32(), mask=np.isnan(score[rows]))
-            for score in scores
-        ),
-        pa.array(labels.weight[rows], pa.float32()),
-        pa.array(labels.review_rank[rows], pa.int32()),
-    ]
-
-
-def _category(codes: NDArray[np.integer], names: tuple[str, ...]) -> pa.DictionaryArray:
-    indices = pa.array(codes.astype(np.int32), pa.int32(), mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))

@@ -19,8 +19,6 @@ from labelfix.decide.pooling import Pool, PooledPrediction
 from labelfix.decide.threshold import NEVER, change_threshold, margins
 from labelfix.ranges import Share, check_settings
 
-KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)  # in the order of the contract's names
-
 Predictions = Mapping[str, Sequence[NDArray[np.floating]]]
 PooledPredictions = Mapping[str, PooledPrediction]
 
@@ -50,9 +48,6 @@ class Decisions:
     Attributes:
         soft_labels: ``(N, K)`` float32, the posterior; one-hot for checked rows.
         labels: ``(N,)`` int32 codes of the label to train on.
-        decisions: ``(N,)`` int8, one of ``KEEP`` to ``CHECKED``.
-        weights: ``(N,)`` float32 in [0, 1], see :func:`training_weights`.
-        review_ranks: ``(N,)`` int32 from 1, see :func:`review_ranks`.
         transition: ``(K, K)``, ``T[y, given]``.
         predictor: the name of the prediction that was believed.
         predictor_losses: log loss of each prediction's posterior on checked rows, cross-fitted.
@@ -64,9 +59,6 @@ class Decisions:
 
     soft_labels: NDArray[np.float32]
     labels: NDArray[np.int32]
-    decisions: NDArray[np.int8]
-    weights: NDArray[np.float32]
-    review_ranks: NDArray[np.int32]
     transition: NDArray[np.float64]
     predictor: str
     predictor_losses: dict[str, float]
@@ -109,9 +101,8 @@ def decide(
     soft_NK = pool.posterior(predictions[predictor], given)
     margin = change_threshold(honest_VK, *known_V, told=noise_rate(soft_NK, given) or 0.0)
     labels = _labels_of(soft_NK, given, config, margin)
-    decisions = _name(labels, soft_NK, given)
     soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
-    labels[rows_V], decisions[rows_V] = checked[rows_V], CHECKED
+    labels[rows_V] = checked[rows_V]
     if (known_V[0] >= 0).any():
         honest_V = _labels_by_fold(honest_VK, *known_V, folds[rows_V], config, margin)
         evidence = measure(honest_VK, honest_V, *known_V)
@@ -119,7 +110,7 @@ def decide(
         figures = self_estimate(pool, predictions[predictor], soft_NK, labels, given)
         evidence = self_estimated(figures)
     verdict = PoolChoice(predictor=predictor, losses=losses, pool=pool, change_threshold=margin)
-    return _decisions(soft_NK.astype(np.float32), labels, decisions, given, verdict, evidence)
+    return _decisions(soft_NK.astype(np.float32), labels, verdict, evidence)
 
 
 def _decide_without_clean_set(
@@ -132,11 +123,10 @@ def _decide_without_clean_set(
     tells_rows_apart = len(np.unique(logs[0].argmax(1))) > 1
     margin = 0.0 if tells_rows_apart else NEVER
     labels = _labels_of(soft_NK, given, config, margin)
-    decisions = _name(labels, soft_NK, given)
     soft = soft_NK.astype(np.float32)
     figures = self_estimate(pool, logs, soft, labels, given)
     verdict = PoolChoice(predictor=predictor, losses={}, pool=pool, change_threshold=margin)
-    return _decisions(soft, labels, decisions, given, verdict, self_estimated(figures))
+    return _decisions(soft, labels, verdict, self_estimated(figures))
 
 
 def noise_rate(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> float | None:
@@ -163,17 +153,12 @@ class PoolChoice:
 def _decisions(
     soft: NDArray[np.float32],
     labels: NDArray[np.int32],
-    decisions: NDArray[np.int8],
-    given: NDArray[np.int32],
     verdict: PoolChoice,
     evidence: Evidence,
 ) -> Decisions:
     return Decisions(
         soft_labels=soft,
         labels=labels,
-        decisions=decisions,
-        weights=training_weights(soft, labels),
-        review_ranks=review_ranks(soft, given, decisions),
         transition=verdict.pool.transition.numpy(),
         predictor=verdict.predictor,
         predictor_losses=verdict.losses,
@@ -181,35 +166,6 @@ def _decisions(
         change_threshold=verdict.change_threshold,
         evidence=evidence,
     )
-
-
-def training_weights(
-    soft_NK: NDArray[np.float32], labels: NDArray[np.int32]
-) -> NDArray[np.float32]:
-    """The weight of a row in training: the posterior of its label above chance, ``(N,)``.
-
-    ``max(0, (q[label] - 1/K) / (1 - 1/K))``: 1 for a certain label, 0 for one that the evidence
-    holds no likelier than a guess.
-    """
-    classes = soft_NK.shape[1]
-    chosen_N = soft_NK[np.arange(len(labels)), labels]
-    return np.clip((chosen_N - 1 / classes) / (1 - 1 / classes), 0, 1).astype(np.float32)
-
-
-def review_ranks(
-    soft_NK: NDArray[np.float32], given: NDArray[np.int32], decisions: NDArray[np.int8]
-) -> NDArray[np.int32]:
-    """The order in which a person should look, ``(N,)`` from 1, every rank once.
-
-    By falling probability that the given label is wrong (for rows without one: that the filled
-    label is); rows already checked come last; ties keep the rows' order.
-    """
-    stands_for = np.where(given >= 0, given, soft_NK.argmax(1))
-    doubt_N = 1.0 - soft_NK[np.arange(len(given)), stands_for].astype(np.float64)
-    doubt_N = np.where(decisions == CHECKED, doubt_N - 2, doubt_N)
-    ranks = np.empty(len(given), dtype=np.int32)
-    ranks[np.argsort(-doubt_N, kind="stable")] = np.arange(1, len(given) + 1)
-    return ranks
 
 
 def posterior_losses(
@@ -286,12 +242,3 @@ def _labels_of(
     """The label to train on: the posterior's best where labels may change, else the given."""
     may_N = (margins(soft_NK, given) > margin) & (soft_NK.max(1) >= config.min_precision)
     return np.where((given < 0) | may_N, soft_NK.argmax(1), given).astype(np.int32)
-
-
-def _name(
-    labels: NDArray[np.int32], soft_NK: NDArray[np.float64], given: NDArray[np.int32]
-) -> NDArray[np.int8]:
-    """Keep, correct, fill; or review: kept, though more likely wrong than right."""
-    doubted = soft_NK[np.arange(len(given)), given] < 0.5
-    decisions = np.where(labels != given, CORRECT, np.where(doubted, REVIEW, KEEP))
-    return np.where(given < 0, FILL, decisions).astype(np.int8)

@@ -102,8 +102,7 @@ class Dataset:
     def other_columns(self) -> Iterator[pa.RecordBatch]:
         """Yields every column of DATA but label and id, untouched, in row order, in batches.
 
-        Parquet is streamed, so bytes of images larger than memory pass. A column whose name
-        labels.parquet needs for itself is called `original_<name>`. Yields nothing where there
+        Parquet is streamed, so bytes of images larger than memory pass. Yields nothing where there
         are no other columns.
         """
         yield from stream_other_columns(self.table, self.columns)

@@ -33,7 +33,6 @@ from labelfix.inputs.labelled_table import (
 )
 from labelfix.inputs.labels import align, check_classes, sort_classes
 from labelfix.inputs.messages import counted
-from labelfix.inputs.passthrough import renamed_notices
 from labelfix.inputs.tables import open_table
 
 
@@ -94,7 +93,6 @@ def read(
             *origin,
             *notices,
             *_unlabelled(rows, given),
-            *renamed_notices(table, rows.columns),
             *(beside.notices if beside else ()),
         ),
         fingerprint=_fingerprint(rows, ids, class_names, given, beside, content),

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from labelfix import contract
 from labelfix.equations.intervals import paired_difference
 from labelfix.errors import InputError
 from labelfix.training.distributed import barrier, is_rank_zero
@@ -99,7 +98,7 @@ def hold_out(material: CorrectedDataset, seed: int) -> CorrectedDataset:
     Raises:
         InputError: fewer than ``LEAST_CHECKED`` rows are checked.
     """
-    checked = np.flatnonzero(material.labels.decision == contract.DECISIONS.index("checked"))
+    checked = np.flatnonzero(material.labels.checked)
     if len(checked) < LEAST_CHECKED:
         raise InputError(
             f"--compare has nothing to compare on ({len(checked)} checked rows)",

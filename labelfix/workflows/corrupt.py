@@ -19,7 +19,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from labelfix import inputs
+from labelfix import contract, inputs
 from labelfix.equations import corruption as eq
 from labelfix.errors import InputError
 from labelfix.ranges import OneOf, Seed, Share, check_options
@@ -179,6 +179,7 @@ def _write(dataset: inputs.Dataset, noisy: eq.Codes, out: Path) -> None:
     }
     batches = list(dataset.other_columns())
     others = pa.Table.from_batches(batches) if batches else pa.table({})
+    others = others.rename_columns(list(contract.free_names(others.column_names).values()))
     for name in others.column_names:
         if name not in columns:
             columns[name] = (

@@ -49,7 +49,7 @@ def evaluate_labels(
         label_column=label_column,
         id_column=id_column,
     )
-    open_rows = np.array(contract.DECISIONS)[labels.decision] != "checked"
+    open_rows = ~labels.checked
     if not open_rows.any():
         raise InputError(
             "holds checked rows only", hint="there is nothing left to evaluate", file=run

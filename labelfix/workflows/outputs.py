@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -29,7 +28,10 @@ def summarise(
 ) -> dict[str, Any]:
     """summary.json: classes, noise rate, transition, evidence, decisions, timings, versions."""
     count = len(dataset)
-    decisions = Counter(contract.DECISIONS[code] for code in decided.decisions[:count].tolist())
+    codes = contract.decision(
+        dataset.given, decided.labels[:count], decided.soft_labels[:count], dataset.clean >= 0
+    )
+    decisions = np.bincount(codes, minlength=len(contract.DECISIONS)).tolist()
     audited = (dataset.clean >= 0) & (dataset.given >= 0)
     return {
         "source": source_of(dataset),
@@ -42,7 +44,7 @@ def summarise(
         "noise_rate": noise_rate(decided.soft_labels, dataset.given),
         "noise_rate_interval": noise_rate_interval(decided.evidence),
         "transition_matrix": decided.transition.tolist(),
-        "decisions": {name: decisions.get(name, 0) for name in contract.DECISIONS},
+        "decisions": dict(zip(contract.DECISIONS, decisions, strict=True)),
         "changes_allowed": decided.change_threshold < NEVER,
         "change_threshold": decided.change_threshold,
         "pool_weights": decided.pool_weights,
@@ -96,7 +98,13 @@ def write_outputs(
     contract.write_labels(
         run.folder.labels,
         corrected(
-            decided, scores, dataset.ids, dataset.class_names, dataset.given, metadata=metadata
+            decided,
+            scores,
+            dataset.class_names,
+            ids=dataset.ids,
+            given=dataset.given,
+            checked=dataset.clean >= 0,
+            metadata=metadata,
         ),
         other_schema=dataset.other_schema,
         other_columns=dataset.other_columns(),
@@ -107,33 +115,42 @@ def write_outputs(
 def corrected(
     decided: Decisions,
     scores: Scores,
-    ids: NDArray[np.object_],
     class_names: tuple[str, ...],
-    given: NDArray[np.int32],
     *,
+    ids: NDArray[np.object_],
+    given: NDArray[np.int32],
+    checked: NDArray[np.bool_],
     metadata: dict[str, Any],
 ) -> contract.Labels:
-    """The rows of labels.parquet: the first ``len(ids)`` of those that were judged and scored."""
+    """The rows of labels.parquet: the first N of those that were decided and scored.
+
+    Args:
+        decided, scores: of at least N rows.
+        class_names: the K classes.
+        ids, given, checked: ``(N,)``: names, codes of the given labels, who was checked.
+        metadata: what the file says of itself.
+    """
     rows = slice(len(ids))
+    label, soft_label = decided.labels[rows], decided.soft_labels[rows]
+    columns = {
+        "id": ids,
+        "given_label": given,
+        "label": label,
+        "decision": contract.decision(given, label, soft_label, checked),
+        "soft_label": soft_label,
+        "label_reliability": scores.label_reliability[rows],
+        "pseudo_reliability": scores.pseudo_reliability[rows],
+        "clid": scores.clid[rows],
+    }
     evidence = "audited" if decided.evidence.audited else "self-estimated"
-    return contract.Labels(
-        ids=ids,
-        class_names=class_names,
-        given=given,
-        label=decided.labels[rows],
-        decision=decided.decisions[rows],
-        soft_label=decided.soft_labels[rows],
-        weight=decided.weights[rows],
-        review_rank=rank_within(decided.review_ranks[rows]),
-        label_reliability=scores.label_reliability[rows],
-        pseudo_reliability=scores.pseudo_reliability[rows],
-        clid=scores.clid[rows],
-        metadata=metadata | {"evidence": evidence},
+    return contract.complete(columns, class_names, metadata | {"evidence": evidence})
+
+
+def renamed_notices(dataset: inputs.Dataset) -> tuple[str, ...]:
+    """A line for each column of DATA whose name labels.parquet needs for itself."""
+    names = contract.free_names(dataset.other_schema.names)
+    return tuple(
+        f"{dataset.table.title}: column '{name}' comes out as '{free}'"
+        for name, free in names.items()
+        if name != free
     )
-
-
-def rank_within(ranks: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Ranks from 1 without gaps, in the same order."""
-    within = np.empty_like(ranks)
-    within[np.argsort(ranks)] = np.arange(1, len(ranks) + 1, dtype=np.int32)
-    return within

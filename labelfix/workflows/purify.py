@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,7 @@ from labelfix.features.standardise import Matrix, Stacked
 from labelfix.training.devices import algebra_device
 from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows.output_folder import OutputFolder, digest, fingerprint, reading, write_json
-from labelfix.workflows.outputs import summarise, write_outputs
+from labelfix.workflows.outputs import renamed_notices, summarise, write_outputs
 from labelfix.workflows.predict import method_of, run_methods
 from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.samples import LearningRows, Prediction, RowImages, gather
@@ -80,7 +81,8 @@ def purify(
 
 def read(data: Path, clean: Path | None = None, **columns: str | None) -> inputs.Dataset:
     """The checked tables; see :func:`labelfix.inputs.read`."""
-    return inputs.read(data, clean, **columns)
+    dataset = inputs.read(data, clean, **columns)
+    return replace(dataset, notices=(*dataset.notices, *renamed_notices(dataset)))
 
 
 def formats() -> str:

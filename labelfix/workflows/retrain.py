@@ -252,7 +252,7 @@ def targets_of(
     Raises:
         InputError: no row is left.
     """
-    checked = (labels.decision == contract.DECISIONS.index("checked")) & ("decision" in uses)
+    checked = labels.checked & ("decision" in uses)
     if which == "purified":
         soft, weights = labels.soft_label, labels.weight
     else:

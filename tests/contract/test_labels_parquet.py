@@ -11,9 +11,7 @@ import pytest
 
 from labelfix import contract, inputs
 from labelfix.contract import writing
-from labelfix.decide import decisions as codes
 from labelfix.errors import InputError
-from labelfix.inputs import passthrough
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 TYPES = {
@@ -56,7 +54,7 @@ def path(tmp_path):
 def test_types_are_the_contract(path):
     contract.write_labels(path, make())
     found = pq.read_schema(path)
-    assert found.names == list(TYPES) == list(contract.MEANINGS)
+    assert found.names == list(TYPES) == [column.name for column in contract.COLUMNS]
     for name, (kind, nullable) in TYPES.items():
         assert found.field(name).type == kind, name
         assert found.field(name).nullable == nullable, name
@@ -64,14 +62,15 @@ def test_types_are_the_contract(path):
 
 def test_every_field_says_what_it_means(path):
     contract.write_labels(path, make())
-    for field in pq.read_schema(path):
+    for field, column in zip(pq.read_schema(path), contract.COLUMNS, strict=True):
         about = {
             key: value.decode()
             for key, value in field.metadata.items()
             if key != b"PARQUET:field_id"
         }
-        assert about[b"description"] == contract.MEANINGS[field.name][0]
-        assert about[b"range"] == contract.MEANINGS[field.name][1]
+        assert about[b"description"].startswith(column.meaning)
+        assert about[b"description"].endswith(column.detail)
+        assert about[b"range"] == column.range
         assert all(about.values())
 
 
@@ -248,7 +247,7 @@ FOREIGN = {
     "row 1, column 'decision': 'maybe' is none of keep": replaced(
         "decision", pa.array(["maybe"] * 6)
     ),
-    "row 2, column 'id': breaks the contract: every row has one": replaced(
+    "row 2, column 'id': breaks the contract: text, every row its own": replaced(
         "id", pa.array(["a", None, "c", "d", "e", "f"])
     ),
     "row 3, column 'label': breaks the contract": replaced(
@@ -323,7 +322,7 @@ def test_what_a_file_by_hand_leaves_out_follows_from_what_it_has(path):
     found = contract.read_labels(path)
     assert found.weight.tolist() == pytest.approx([0.8, 0.6, 0], abs=1e-6)
     assert [contract.DECISIONS[code] for code in found.decision] == ["keep", "correct", "fill"]
-    assert found.review_rank.tolist() == [3, 2, 1]
+    assert found.review_rank.tolist() == [3, 1, 2]
     frame.assign(label=["yes", "no", "yes"]).to_parquet(path)
     with pytest.raises(InputError, match="classes seem to stand in another order; sort them by"):
         contract.read_labels(path)
@@ -376,12 +375,3 @@ def test_malformed_metadata_is_one_clear_line(part, path):
             f"{path}: its metadata (key labelfix) is broken at {part}; write the file again with "
             "labelfix purify, or leave the metadata out"
         )
-
-
-def test_inputs_keep_the_contracts_names_free():
-    assert frozenset(contract.MEANINGS) == passthrough.RESERVED
-
-
-def test_the_decisions_codes_are_the_contracts_names():
-    for code, name in enumerate(contract.DECISIONS):
-        assert getattr(codes, name.upper()) == code

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from labelfix.contract import DECISIONS
-from labelfix.decide import decisions as judging
+from labelfix.contract import DECISIONS, Decision, decision
 from labelfix.decide.decisions import DecideConfig, decide, measure
 from labelfix.decide.pooling import fit_pool
 from labelfix.decide.threshold import NEVER
 from labelfix.equations import posterior as eq
 from labelfix.equations.intervals import paired_difference
 
-KEEP, CORRECT, REVIEW, FILL, CHECKED = range(5)
+
+def names_of(found, given, checked):
+    """What labels.parquet will call each decision."""
+    return decision(given, found.labels, found.soft_labels, checked >= 0)
 
 
 # --- equations ------------------------------------------------------------------------------
@@ -247,9 +249,9 @@ def run(noise=0.3, config=DecideConfig(), **settings):  # noqa: B008  (frozen)
 
 @pytest.mark.parametrize("quality", [0.0, 1.0, 3.0])
 def test_right_labels_stay(quality):
-    right, given, _, found = run(noise=0.0, quality=quality)
+    right, given, checked, found = run(noise=0.0, quality=quality)
     assert (found.labels == right).mean() >= (given == right).mean() - 0.005
-    assert (found.decisions == CORRECT).sum() <= 3
+    assert (names_of(found, given, checked) == Decision.CORRECT).sum() <= 3
 
 
 def test_few_checked_rows_suffice_where_errors_go_one_way():
@@ -274,22 +276,23 @@ def test_labels_never_get_worse(noise, quality):
 
 def test_every_decision_means_what_it_says():
     right, given, checked, found = run(noise=0.35, missing=40, quality=2.0)
-    counts = np.bincount(found.decisions, minlength=5)
+    names = names_of(found, given, checked)
+    counts = np.bincount(names, minlength=5)
     assert (counts > 0).all()
     labels, best = found.labels, found.soft_labels.argmax(1)
     of_given = found.soft_labels[np.arange(len(given)), given]
     for code, holds in {
-        KEEP: (labels == given) & (of_given >= 0.5),
-        CORRECT: (labels != given) & (given >= 0) & (labels == best),
-        REVIEW: (labels == given) & (of_given < 0.5),
-        FILL: (given < 0) & (labels == best),
-        CHECKED: checked >= 0,
+        Decision.KEEP: (labels == given) & (of_given >= 0.5),
+        Decision.CORRECT: (labels != given) & (given >= 0) & (labels == best),
+        Decision.REVIEW: (labels == given) & (of_given < 0.5),
+        Decision.FILL: (given < 0) & (labels == best),
+        Decision.CHECKED: checked >= 0,
     }.items():
-        rows = found.decisions == code
+        rows = names == code
         assert holds[rows].all(), DECISIONS[code]
-    assert ((found.decisions == FILL) == (given < 0) & (checked < 0)).all()
-    assert ((found.decisions == CHECKED) == (checked >= 0)).all()
-    corrected = found.decisions == CORRECT
+    assert ((names == Decision.FILL) == (given < 0) & (checked < 0)).all()
+    assert ((names == Decision.CHECKED) == (checked >= 0)).all()
+    corrected = names == Decision.CORRECT
     assert (labels == right)[corrected].mean() > 0.7
 
 
@@ -298,47 +301,31 @@ def test_checked_rows_take_the_checked_label():
     rows = checked >= 0
     assert (found.labels[rows] == right[rows]).all()
     assert (found.soft_labels[rows] == np.eye(4)[right[rows]]).all()
-    assert (found.weights[rows] == 1).all()
 
 
-def test_soft_labels_weights_and_ranks_keep_the_contract():
-    _, given, _, found = run(missing=30)
-    assert found.soft_labels.dtype == found.weights.dtype == np.float32
+def test_soft_labels_keep_the_contract():
+    *_, found = run(missing=30)
+    assert found.soft_labels.dtype == np.float32
     assert np.abs(found.soft_labels.sum(1, dtype=np.float64) - 1).max() < 1e-4
-    assert ((found.weights >= 0) & (found.weights <= 1)).all()
-    assert sorted(found.review_ranks) == list(range(1, len(given) + 1))
-
-
-def test_weights_by_hand():
-    soft = np.array([[1, 0, 0, 0], [0.25] * 4, [0.1, 0.7, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]])
-    labels = np.array([0, 2, 1, 1], dtype=np.int32)
-    found = judging.training_weights(soft.astype(np.float32), labels)
-    assert found.tolist() == pytest.approx([1.0, 0.0, 0.6, 0.0], abs=1e-6)
-
-
-def test_review_ranks_by_hand():
-    soft = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7], [0.9, 0.1], [0.0, 1.0]])
-    given = np.array([0, 0, -1, 1, 0, 0], dtype=np.int32)
-    decisions = np.array([KEEP, CORRECT, FILL, KEEP, KEEP, CHECKED], dtype=np.int8)
-    found = judging.review_ranks(soft.astype(np.float32), given, decisions)
-    assert found.tolist() == [4, 1, 2, 3, 5, 6]  # doubts .1 .8 .4 .3 .1, and the checked row last
 
 
 def test_min_precision_holds_changes_back():
-    _, _, _, free = run(noise=0.35)
+    _, given, checked, free = run(noise=0.35)
     _, _, _, strict = run(noise=0.35, config=DecideConfig(min_precision=0.95))
-    changed = strict.decisions == CORRECT
-    assert 0 < changed.sum() < (free.decisions == CORRECT).sum()
+    changed = names_of(strict, given, checked) == Decision.CORRECT
+    assert 0 < changed.sum() < (names_of(free, given, checked) == Decision.CORRECT).sum()
     assert strict.soft_labels.max(1)[changed].min() >= 0.95
     _, _, _, never = run(noise=0.35, config=DecideConfig(min_precision=1.0))
-    assert not ((never.decisions == CORRECT) & (never.soft_labels.max(1) < 1)).any()
+    changed = names_of(never, given, checked) == Decision.CORRECT
+    assert not (changed & (never.soft_labels.max(1) < 1)).any()
 
 
 def test_precision_asked_for_holds_changes_back():
-    _, _, _, bold = run(noise=0.35)
+    _, given, checked, bold = run(noise=0.35)
     _, _, _, timid = run(noise=0.35, config=DecideConfig(min_precision=0.95))
-    assert (timid.decisions == CORRECT).sum() < (bold.decisions == CORRECT).sum()
-    assert (timid.decisions == REVIEW).sum() > (bold.decisions == REVIEW).sum()
+    bold, timid = (names_of(found, given, checked) for found in (bold, timid))
+    assert (timid == Decision.CORRECT).sum() < (bold == Decision.CORRECT).sum()
+    assert (timid == Decision.REVIEW).sum() > (bold == Decision.REVIEW).sum()
 
 
 def test_changes_that_did_harm_close_the_gate():
@@ -351,10 +338,11 @@ def test_changes_that_did_harm_close_the_gate():
     worthless = np.log(np.tile([0.5, 0.5], (440, 1)))
     found = decide({"dmlp": [worthless]}, given, checked, folds)
     assert found.change_threshold == NEVER
-    assert not (found.decisions == CORRECT).any()
+    names = names_of(found, given, checked)
+    assert not (names == Decision.CORRECT).any()
     left = (checked < 0) & (given >= 0)
     assert (found.labels[left] == given[left]).all()
-    assert (found.decisions == FILL).sum() == 10
+    assert (names == Decision.FILL).sum() == 10
     evidence = found.evidence
     assert evidence.label_accuracy_after.value == evidence.label_accuracy_before.value == 0.5
 
@@ -371,8 +359,9 @@ def test_worthless_predictions_change_next_to_nothing(seed):
 def test_fills_need_no_precision():
     right, given, checked, folds, logs = case(missing=50)
     found = decide({"dmlp": [logs]}, given, checked, folds, DecideConfig(min_precision=1.0))
-    assert not (found.decisions == CORRECT).any()
-    filled = found.decisions == FILL
+    names = names_of(found, given, checked)
+    assert not (names == Decision.CORRECT).any()
+    filled = names == Decision.FILL
     assert filled.sum() == 50
     assert (found.labels == right)[filled].mean() > 0.6
 

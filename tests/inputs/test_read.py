@@ -338,11 +338,8 @@ def test_other_columns_pass_untouched_and_in_order(tmp_path):
     batches = list(dataset.other_columns())
     assert len(batches) > 1
     passed = pa.Table.from_batches(batches, dataset.other_schema)
-    assert passed.schema.names == ["original_weight", "image", "note"]
-    assert passed.schema.field("original_weight").type == pa.int16()
-    expected = table.select(["weight", "image", "note"]).rename_columns(passed.schema.names)
-    assert passed.to_pylist() == expected.to_pylist()
-    assert "d.parquet: column 'weight' comes out as 'original_weight'" in dataset.notices
+    assert passed.schema.field("weight").type == pa.int16()
+    assert passed.to_pylist() == table.select(["weight", "image", "note"]).to_pylist()
 
 
 def test_text_that_numbers_would_lose_stays_text(tmp_path, features):

@@ -12,7 +12,6 @@ from PIL import Image
 from labelfix import contract, inputs
 from labelfix.errors import InputError
 from labelfix.workflows import embed, purify
-from labelfix.workflows.outputs import rank_within
 from labelfix.workflows.settings import PurifyConfig
 
 
@@ -241,11 +240,6 @@ def test_fewer_different_rows_than_folds(tmp_path):
 def test_settings_out_of_range(settings, message):
     with pytest.raises(InputError, match=message):
         PurifyConfig(**settings)
-
-
-def test_ranks_within_a_part():
-    ranks = np.array([9, 2, 40, 3], dtype=np.int32)
-    assert rank_within(ranks).tolist() == [3, 1, 4, 2]
 
 
 # --- images ---------------------------------------------------------------------------------
