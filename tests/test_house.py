@@ -144,16 +144,12 @@ EDGES = {  # files that may hold a dict[str, Any], and what it is
 LONG: dict[str, str] = {}  # files that may be long, and why
 LEFT_NAMESAKES = {
     "UpperLoss",
-    "corrupt",
     "default_epochs",
-    "embed",
     "gather",
     "nearest",
-    "pretrain",
     "purify",
     "read",
     "remarks",
-    "retrain",
     "rows_of",
 }
 LEFT_ARRAYS = {

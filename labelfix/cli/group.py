@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 import labelfix
-from labelfix.cli.purify import embed, pretrain, purify
-from labelfix.cli.retrain import evaluate, retrain
-from labelfix.cli.samples import corrupt, demo
+from labelfix.cli.purify import embed_command, pretrain_command, purify_command
+from labelfix.cli.retrain import evaluate_command, retrain_command
+from labelfix.cli.samples import corrupt_command, demo_command
 from labelfix.errors import DegenerateLearningError, InputError
 
 _AGAIN = "run the same command again: it goes on where it stopped"
@@ -68,5 +68,13 @@ def main() -> None:
     """
 
 
-for command in (purify, retrain, evaluate, corrupt, demo, pretrain, embed):
+for command in (
+    purify_command,
+    retrain_command,
+    evaluate_command,
+    corrupt_command,
+    demo_command,
+    pretrain_command,
+    embed_command,
+):
     main.add_command(command)

@@ -15,11 +15,24 @@ from labelfix.cli.options import (
     default_out,
     device_options,
     json_option,
+    options,
     print_json,
     read_data,
     seed_option,
     terminal_of,
     writing,
+)
+
+out_option = click.option(
+    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
+)
+stage_options = options(
+    click.argument("data", type=PATH),
+    out_option,
+    column_options,
+    backbone_options,
+    seed_option,
+    device_options,
 )
 
 
@@ -31,9 +44,7 @@ from labelfix.cli.options import (
     metavar="CLEAN",
     help="Rows whose right label is known: some rows of DATA, drawn at random and checked.",
 )
-@click.option(
-    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
-)
+@out_option
 @column_options
 @click.option(
     "--method",
@@ -66,7 +77,7 @@ from labelfix.cli.options import (
 @device_options
 @click.option("--fresh", is_flag=True, help="Do every stage again, also those that are done.")
 @json_option
-def purify(
+def purify_command(
     data: Path,
     clean_set: Path | None,
     out: Path | None,
@@ -100,15 +111,8 @@ def purify(
 
 
 @click.command(cls=DataCommand)
-@click.argument("data", type=PATH)
-@click.option(
-    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
-)
-@column_options
-@backbone_options
-@seed_option
-@device_options
-def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
+@stage_options
+def pretrain_command(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
     """Train a backbone on the images of DATA, without labels.
 
     This is the first part of purify: a later purify with the same --out goes on from it.
@@ -128,15 +132,8 @@ def pretrain(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: AN
 
 
 @click.command(cls=DataCommand)
-@click.argument("data", type=PATH)
-@click.option(
-    "--out", type=PATH, metavar="DIR", help="Output folder.  [default: DATA-purified, beside DATA]"
-)
-@column_options
-@backbone_options
-@seed_option
-@device_options
-def embed(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
+@stage_options
+def embed_command(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
     """Turn the images of DATA into features.
 
     Writes one row of numbers for each row of DATA (.npy, float16). Trains the backbone first where

@@ -77,7 +77,7 @@ def _methods() -> Mapping[str, Titled]:
 @seed_option
 @device_options
 @json_option
-def retrain(
+def retrain_command(
     run: Path,
     test: Path | None,
     test_features: Path | None,
@@ -142,7 +142,7 @@ def retrain(
     "--model", type=PATH, metavar="DIR", help="The model for --ood.  [default: RUN/retrain]"
 )
 @json_option
-def evaluate(
+def evaluate_command(
     run: Path,
     truth: Path | None,
     ood: Path | None,

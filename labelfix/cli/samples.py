@@ -37,7 +37,7 @@ from labelfix.cli.options import (
 @click.option("--out", type=PATH, metavar="FILE", help="The new table.  [default: beside DATA]")
 @column_options
 @seed_option
-def corrupt(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
+def corrupt_command(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN401
     """Add known label noise to DATA, for benchmarks. The right label stays in `true_label`.
 
     \b
@@ -68,7 +68,7 @@ def corrupt(data: Path, out: Path | None, **settings: Any) -> None:  # noqa: ANN
 @click.command()
 @click.argument("folder", type=PATH, metavar="[DIR]", default=Path("labelfix-demo"))
 @seed_option
-def demo(folder: Path, seed: int) -> None:
+def demo_command(folder: Path, seed: int) -> None:
     """Show what labelfix does, on real digits.
 
     Writes 1,797 handwritten digits into DIR, makes 40 % of the training labels wrong, then runs

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from click.testing import CliRunner
 
-from labelfix.cli.retrain import retrain
+from labelfix.cli.retrain import retrain_command
 from labelfix.retrain import registry
 
 
 def test_help_lists_what_the_registry_holds(monkeypatch):
     def shown():
-        return CliRunner().invoke(retrain, ["--help"]).output
+        return CliRunner().invoke(retrain_command, ["--help"]).output
 
     known = shown()
     for name, method in registry.METHODS.items():
