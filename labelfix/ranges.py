@@ -2,7 +2,7 @@
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    epochs: Count
+    epochs: AtLeastOne
     warmup: BelowOne = 0.05
     schedule: Annotated[str, OneOf("cosine", "constant")] = "cosine"
 
@@ -70,7 +70,7 @@ class OneOf:
         return f"use one of {', '.join(self.choices)}"
 
 
-Count = Annotated[int, Within(1)]
+AtLeastOne = Annotated[int, Within(1)]
 Seed = Annotated[int, Within(0)]
 Share = Annotated[float, Within(0, 1)]
 BelowOne = Annotated[float, Within(0, 1, open_high=True)]

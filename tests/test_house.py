@@ -132,6 +132,7 @@ def test_the_checks_see_what_they_look_for():
 EDGES = {  # files that may hold a dict[str, Any], and what it is
     "labelfix/cli/options.py": "what --json prints",
     "labelfix/contract/reading.py": "the file's own metadata, JSON",
+    "labelfix/contract/schema.py": "a file's columns by name",
     "labelfix/contract/labels.py": "the file's own metadata, JSON",
     "labelfix/nets/backbones.py": "arguments of timm",
     "labelfix/nets/datasets.py": "what pickle keeps of an object",

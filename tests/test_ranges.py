@@ -8,8 +8,8 @@ import pytest
 
 from labelfix.errors import InputError
 from labelfix.ranges import (
+    AtLeastOne,
     BelowOne,
-    Count,
     NotNegative,
     OneOf,
     Positive,
@@ -22,8 +22,8 @@ from labelfix.ranges import (
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    rows: Count = 1
-    most_rows: Count | None = None
+    rows: AtLeastOne = 1
+    most_rows: AtLeastOne | None = None
     share: Share = 0.5
     below_one: BelowOne = 0.0
     rate: Positive = 1e-9
@@ -76,7 +76,7 @@ def test_only_an_optional_setting_may_be_none():
 def test_options_are_named_as_on_the_command_line():
     @dataclass(frozen=True, kw_only=True)
     class Options:
-        most_rows: Count = 1
+        most_rows: AtLeastOne = 1
         rate: Share = 0
         kind: Annotated[str, OneOf("a", "b")] = "a"
 

@@ -35,7 +35,7 @@ from labelfix.decide.linear_heads import LinearHeads, Targets
 from labelfix.equations import clid as clid_eq
 from labelfix.features.neighbours import TEMPERATURE, Neighbours
 from labelfix.features.standardise import BLOCK_ROWS, Design, Matrix
-from labelfix.ranges import Count, Positive, check_settings
+from labelfix.ranges import AtLeastOne, Positive, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class ScoreConfig:
         temperature: tau of CLID's neighbourhoods.
     """
 
-    passes: Count = 4
+    passes: AtLeastOne = 4
     ridge: Positive = 0.1
     temperature: Positive = TEMPERATURE
 

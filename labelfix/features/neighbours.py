@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfix.features.standardise import BLOCK_ROWS, Matrix
-from labelfix.ranges import Count, check_settings
+from labelfix.ranges import AtLeastOne, check_settings
 
 BANK_BYTES = 2**28
 TEMPERATURE = 0.05  # of CLID's neighbourhoods
@@ -34,13 +34,13 @@ class NeighbourConfig:
         seed: of the draw and of the cells.
     """
 
-    neighbours: Count = 50
-    bank_rows: Count = 131_072
-    exact_rows: Count = 10_000
-    cell_rows: Count = 100
-    probes: Count = 24
-    columns: Count = 96
-    shortlist: Count = 4
+    neighbours: AtLeastOne = 50
+    bank_rows: AtLeastOne = 131_072
+    exact_rows: AtLeastOne = 10_000
+    cell_rows: AtLeastOne = 100
+    probes: AtLeastOne = 24
+    columns: AtLeastOne = 96
+    shortlist: AtLeastOne = 4
     seed: int = 0
 
     def __post_init__(self) -> None:

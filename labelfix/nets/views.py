@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from labelfix.nets.colours import apply_colours, draw, random_blur, random_colours
-from labelfix.ranges import Count, Share, Within, check_settings
+from labelfix.ranges import AtLeastOne, Share, Within, check_settings
 
 _CROP_TRIES = 10
 
@@ -37,7 +37,7 @@ class ViewConfig:
             where the view has 64 pixels or more.
     """
 
-    size: Count | None = None
+    size: AtLeastOne | None = None
     min_scale: Annotated[float, Within(0, 1, open_low=True)] = 0.2
     flip: Share = 0.5
     jitter: Share = 0.8

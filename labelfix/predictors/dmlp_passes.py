@@ -18,7 +18,7 @@ from labelfix.equations.ridge import least_gcv, ridge_solve, ridge_spectrum
 from labelfix.errors import DegenerateLearningError
 from labelfix.features.fold_sums import add_by_fold, logits_of, moments_of
 from labelfix.features.standardise import BLOCK_ROWS, Design
-from labelfix.ranges import Count, Positive, Share, Within, check_settings
+from labelfix.ranges import AtLeastOne, Positive, Share, Within, check_settings
 
 MOMENTUM = 0.7  # of the classifier's Nesterov steps
 RIDGES = tuple(
@@ -42,9 +42,9 @@ class DMLPConfig:
         prior_weight: of the class-prior terms that keep the entropy from collapsing.
     """
 
-    warm_up: Count = 6
+    warm_up: AtLeastOne = 6
     passes: Annotated[int, Within(0)] = 20
-    period: Count = 10
+    period: AtLeastOne = 10
     ipc_rate: float = 0.02
     eac_momentum: Share = 1.0
     scale: Positive | None = None

@@ -29,7 +29,7 @@ from labelfix.nets.backbones import Backbone
 from labelfix.nets.datasets import ImageStore
 from labelfix.nets.views import ViewConfig, simclr_view
 from labelfix.pretrain.projection import ContrastiveConfig, Evaluate, ProjectedNet, make_optimizer
-from labelfix.ranges import Count, Share, Within
+from labelfix.ranges import AtLeastOne, Share, Within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class MocoConfig(ContrastiveConfig):
         symmetric: whether both views serve as queries.
     """
 
-    queue: Count = 4096
+    queue: AtLeastOne = 4096
     key_momentum: Share = 0.99
     group: Annotated[int, Within(2)] = 64
     symmetric: bool = True

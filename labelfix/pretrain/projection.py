@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from labelfix.nets.backbones import Backbone
-from labelfix.ranges import BelowOne, Count, NotNegative, Positive, Within, check_settings
+from labelfix.ranges import AtLeastOne, BelowOne, NotNegative, Positive, Within, check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class ContrastiveConfig:
 
     temperature: Positive = 0.2
     projection: Annotated[int, Within(2)] = 128
-    hidden: Count = 256
+    hidden: AtLeastOne = 256
     lr: Positive = 0.3
     momentum: BelowOne = 0.9
     weight_decay: NotNegative = 1e-4

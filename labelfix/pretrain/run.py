@@ -20,7 +20,7 @@ from labelfix.pretrain.embed import embed
 from labelfix.pretrain.moco import Moco, MocoConfig
 from labelfix.pretrain.projection import ContrastiveConfig, Evaluate
 from labelfix.pretrain.simclr import Simclr
-from labelfix.ranges import Count, OneOf, check_settings
+from labelfix.ranges import AtLeastOne, OneOf, check_settings
 from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.devices import pick_device
 from labelfix.training.loop import OnEpoch, train
@@ -45,7 +45,7 @@ class PretrainConfig:
 
     method: Annotated[str, OneOf("simclr", "moco")] = "simclr"
     backbone: str = "smallconv"
-    epochs: Count | None = None
+    epochs: AtLeastOne | None = None
     batch_size: int = 256
     seed: int = 0
     view: ViewConfig = field(default_factory=ViewConfig)

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from labelfix.equations import hrp_losses as eq
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating
-from labelfix.ranges import Count, NotNegative, OneOf, Positive, Share, check_settings
+from labelfix.ranges import AtLeastOne, NotNegative, OneOf, Positive, Share, check_settings
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
 from labelfix.retrain.problem import Clock, Problem
 from labelfix.retrain.reliability import ReliabilityMemory, UpperLoss, measured
@@ -58,7 +58,7 @@ class HRPConfig:
     gate: bool = True
     contrast: NotNegative = 0.1
     intensity: Share = 0.8
-    meta_every: Count = 2
+    meta_every: AtLeastOne = 2
     memory: Share = 0.7
     low: Positive = 0.1
     high: float = 2.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from labelfix.ranges import BelowOne, Count, NotNegative, OneOf, Seed, check_settings
+from labelfix.ranges import AtLeastOne, BelowOne, NotNegative, OneOf, Seed, check_settings
 from labelfix.training.devices import PRECISIONS
 
 
@@ -68,14 +68,14 @@ class LoopConfig:
         checkpoint_seconds: at least this long between two checkpoints; 0 = after every step.
     """
 
-    epochs: Count
-    batch_size: Count = 256
+    epochs: AtLeastOne
+    batch_size: AtLeastOne = 256
     seed: Seed = 0
     warmup: BelowOne = 0.05
     schedule: Annotated[str, OneOf("cosine", "constant")] = "cosine"
     device: str = "auto"
-    devices: Count = 1
-    num_nodes: Count = 1
+    devices: AtLeastOne = 1
+    num_nodes: AtLeastOne = 1
     precision: Annotated[str, OneOf(*PRECISIONS)] = "auto"
     checkpoint_seconds: NotNegative = 60.0
 

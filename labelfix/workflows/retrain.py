@@ -16,7 +16,7 @@ from torch import nn
 from labelfix import contract
 from labelfix.errors import InputError
 from labelfix.nets.classifiers import predict_logits
-from labelfix.ranges import Count, OneOf, Seed, check_options
+from labelfix.ranges import AtLeastOne, OneOf, Seed, check_options
 from labelfix.retrain.problem import Problem, Targets
 from labelfix.retrain.registry import (
     METHODS,
@@ -57,11 +57,11 @@ class RetrainConfig:
 
     method: Annotated[str, OneOf(*METHODS)] = "ce"
     labels: Annotated[str, OneOf(*LABELS)] = "purified"
-    epochs: Count | None = None
+    epochs: AtLeastOne | None = None
     seed: Seed = 0
     device: str = "auto"
-    devices: Count = 1
-    num_nodes: Count = 1
+    devices: AtLeastOne = 1
+    num_nodes: AtLeastOne = 1
     precision: str = "auto"
     changes: tuple[str, ...] = ()
 

@@ -12,7 +12,7 @@ from labelfix.errors import InputError
 from labelfix.predictors.bilevel import registry as bilevel
 from labelfix.predictors.bilevel.registry import STEERABLE
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES
-from labelfix.ranges import Count, OneOf, Seed, Share, check_options
+from labelfix.ranges import AtLeastOne, OneOf, Seed, Share, check_options
 from labelfix.training.config import LoopConfig
 from labelfix.training.devices import pick_device, require_hardware
 from labelfix.training.distributed import require_nodes
@@ -61,11 +61,11 @@ class PurifyConfig:
     pretrain: Annotated[str, OneOf(*PRETRAINING)] = "simclr"
     backbone: str | None = None
     weights: str = "random"
-    epochs: Count | None = None
+    epochs: AtLeastOne | None = None
     seed: Seed = 0
     device: str = "auto"
-    devices: Count = 1
-    num_nodes: Count = 1
+    devices: AtLeastOne = 1
+    num_nodes: AtLeastOne = 1
     precision: str = "auto"
     min_precision: Share = 0.0
 

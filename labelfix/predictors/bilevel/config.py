@@ -12,7 +12,7 @@ from torch import Tensor
 from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.teachers import Teacher
 from labelfix.predictors.bilevel.upper_losses import STEERED_BY_CHECKED
-from labelfix.ranges import BelowOne, Count, NotNegative, OneOf, Positive, check_settings
+from labelfix.ranges import AtLeastOne, BelowOne, NotNegative, OneOf, Positive, check_settings
 
 if TYPE_CHECKING:
     from labelfix.predictors.bilevel.trainer import FoldTrainer
@@ -51,10 +51,10 @@ class BilevelConfig:
             for long trainings of convolutional students.
     """
 
-    batch: Count = 128
-    student_steps: Count = 1
-    meta_batch: Count = 100
-    meta_rows: Count = 1000
+    batch: AtLeastOne = 128
+    student_steps: AtLeastOne = 1
+    meta_batch: AtLeastOne = 100
+    meta_rows: AtLeastOne = 1000
     optimizer: Annotated[str, OneOf("sgd", "adamw")] = "sgd"
     lr: Positive = 0.1
     momentum: BelowOne = 0.9
@@ -63,7 +63,7 @@ class BilevelConfig:
     warm_up: BelowOne = 0.0
     tolerance: NotNegative = 0.0
     temperature: Positive = 0.5
-    snapshots: Count = 5
+    snapshots: AtLeastOne = 5
     compile: bool = False
 
     def __post_init__(self) -> None:
