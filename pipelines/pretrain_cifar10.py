@@ -36,11 +36,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from cifar10_meta import show
 from PIL import Image
 
 from labelfix.nets.views import ViewConfig
 from labelfix.pretrain.run import CheckedImages, PretrainConfig, pretrain
-from labelfix.training.config import EpochReport, LoopConfig
+from labelfix.training.config import LoopConfig
 
 
 def read(path: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,11 +63,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 = its own choice")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
-
-
-def show(report: EpochReport) -> None:
-    values = "  ".join(f"{name} {value:.3f}" for name, value in report.metrics.items())
-    print(f"epoch {report.epoch:3d}/{report.epochs}  {report.seconds:5.1f} s  {values}", flush=True)
 
 
 def main() -> None:

@@ -5,16 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from tensors import draw
 
 from labelfix.equations import ebomlc, emlc, mlc, reweighting, virtual_step
 from labelfix.equations.clid import clid_loss, star_clid_loss
 from labelfix.equations.weight_vectors import combine, inner
 from labelfix.predictors.bilevel.student import look_ahead, pull_back
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
 
 # --- directions -----------------------------------------------------------------------------
 

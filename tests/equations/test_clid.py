@@ -4,12 +4,9 @@ import math
 
 import pytest
 import torch
+from tensors import draw
 
 from labelfix.equations.clid import clid_loss, neighbour_target, neighbour_weights, row_clid
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def cosine(a, b):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tensors import draw
 
 from labelfix.equations.contrastive import info_nce, nt_xent
 
@@ -33,10 +34,6 @@ def naive_info_nce(query, key, queue, temperature):
             positive / (positive + sum(math.exp(cosine(q, m) / temperature) for m in queue))
         )
     return total / len(query)
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tensors import draw, relative
 from torch import nn
 from torch.func import functional_call
 
@@ -21,10 +22,6 @@ def convnet(norm, *, dtype=torch.float64):
     if norm:  # statistics as after some training
         net(torch.randn(32, 3, 8, 8))
     return net.to(dtype)
-
-
-def draw(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def parts(net):
@@ -58,10 +55,6 @@ def tangent_of(net, x):
     loss = upper_gradient(net, params, buffers)
     slopes = torch.autograd.grad(loss, list(params.values()))
     return log_prob_tangent(net, params, buffers, x, dict(zip(params, slopes, strict=True)))
-
-
-def relative(found, expected):
-    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("case", ["no norm", "eval norm", "train norm"])

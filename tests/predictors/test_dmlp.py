@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from tensors import draw, relative
 
 from labelfix.equations import dmlp as eq
 from labelfix.equations.ridge import ridge_solve, ridge_spectrum
@@ -13,15 +14,6 @@ from labelfix.errors import DegenerateLearningError
 from labelfix.features import folds, standardise
 from labelfix.features.standardise import Design, Stacked
 from labelfix.predictors import dmlp
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def relative(found, expected):
-    return float((found - expected).norm() / expected.norm())
-
 
 # --- IPC ------------------------------------------------------------------------------------
 

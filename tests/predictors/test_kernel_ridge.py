@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
+from tensors import draw, relative
 
 from labelfix.equations.ridge import (
     Spectrum,
@@ -18,14 +19,6 @@ from labelfix.features import standardise as designs
 from labelfix.features.standardise import Design
 from labelfix.predictors import kernel_ridge as kernels
 from labelfix.predictors.kernel_ridge import TEMPERATURE, KernelColumns, KernelRidge
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def relative(found, expected):
-    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("ridge", [1e-3, 1.0, 50.0])

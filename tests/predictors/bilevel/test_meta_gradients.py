@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from tensors import draw
 from torch import nn
 from torch.func import functional_call
 
@@ -20,10 +21,6 @@ from labelfix.predictors.bilevel.teachers import GatedTeacher, LabelCorrector, R
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 
 K, D, ROWS, NOISY = 4, 7, 32, 24
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 class Pictures:
