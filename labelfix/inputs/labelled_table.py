@@ -15,7 +15,7 @@ from labelfix.inputs.features import ARRAY_SUFFIXES, read_array, read_keyed, rea
 from labelfix.inputs.formats import format_of
 from labelfix.inputs.ids import Ids, read_ids
 from labelfix.inputs.labels import LabelColumn, encode
-from labelfix.inputs.messages import nearest, quoted
+from labelfix.inputs.messages import did_you_mean, quoted
 from labelfix.inputs.tables import Table
 
 
@@ -98,8 +98,8 @@ def find_features(features: str | Path | None, table: Table) -> FeatureLocation 
         listed = f" (list columns of {table.title}: {quoted(lists)})" if lists else ""
         raise InputError(
             "is neither a file nor a column of the table",
-            hint=f"{nearest(str(features), table.names)}--features takes an .npy file, a Parquet "
-            f"file keyed by id, or a list column{listed}",
+            hint=f"{did_you_mean(str(features), table.names)}--features takes an .npy file, "
+            f"a Parquet file keyed by id, or a list column{listed}",
             file=features,
         )
     if path.suffix.lower() not in ARRAY_SUFFIXES and format_of(path) is None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import as_integers, is_decimal, is_text
-from labelfix.inputs.messages import counted, nearest, quoted
+from labelfix.inputs.messages import counted, did_you_mean, quoted
 from labelfix.inputs.tables import Table
 
 MOST_CLASSES = 10_000
@@ -85,7 +85,7 @@ def align(
         label = labels.names[labels.codes[unknown[0]]]
         raise InputError(
             f"label '{label}' is not a class of the dataset",
-            hint=f"{nearest(label, class_names)}known labels: {quoted(class_names, 20)}",
+            hint=f"{did_you_mean(label, class_names)}known labels: {quoted(class_names, 20)}",
             file=table.path,
             row=int(unknown[0]) + 1,
             column=column,

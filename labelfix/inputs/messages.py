@@ -12,7 +12,7 @@ def quoted(names: Sequence[str], most: int = 8) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
+def did_you_mean(name: str, known: Sequence[str]) -> str:
     """Returns "did you mean 'x'? " for the closest known name, or nothing where none is close."""
     folded = {candidate.strip().casefold(): candidate for candidate in reversed(known)}
     close = difflib.get_close_matches(name.strip().casefold(), list(folded), n=1)

@@ -15,7 +15,7 @@ from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import is_encoded
 from labelfix.inputs.formats import format_of, listed_formats
 from labelfix.inputs.image_folder import read_folder
-from labelfix.inputs.messages import nearest, quoted
+from labelfix.inputs.messages import did_you_mean, quoted
 from labelfix.inputs.table_content import InMemory, TableContent
 
 _BATCH_ROWS, _HEAVY_BATCH_ROWS = 16_384, 256
@@ -78,7 +78,7 @@ class Table:
             return name
         raise InputError(
             "there is no such column",
-            hint=f"{nearest(name, self.names)}{option} takes one of {quoted(self.names, 30)}",
+            hint=f"{did_you_mean(name, self.names)}{option} takes one of {quoted(self.names, 30)}",
             file=self.path,
             column=name,
         )
@@ -157,7 +157,7 @@ def _digest(path: Path) -> str:
 
 def _hint_missing(path: Path) -> str:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    return f"{nearest(path.name, siblings)}check the path (working folder: {Path.cwd()})"
+    return f"{did_you_mean(path.name, siblings)}check the path (working folder: {Path.cwd()})"
 
 
 def _is_heavy(kind: pa.DataType) -> bool:

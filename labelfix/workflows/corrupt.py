@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -172,7 +172,7 @@ def _check_destination(dataset: inputs.Dataset, out: Path) -> None:
 
 def _write(dataset: inputs.Dataset, noisy: eq.Codes, out: Path) -> None:
     """The table again, aside first: id, label, true_label, and every other column."""
-    columns: dict[str, Any] = {
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
         dataset.columns.id or "id": pa.array(dataset.ids, pa.string()),
         "label": _names(noisy, dataset.class_names),
         "true_label": _names(dataset.given, dataset.class_names),

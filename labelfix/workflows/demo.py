@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +42,7 @@ def prepare(folder: Path, seed: int) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def outcome(folder: Path) -> dict[str, Any]:
+def outcome(folder: Path) -> dict[str, float]:
     """The two figures of the tour: wrong labels removed, and test accuracies.
 
     ``wrong_before`` and ``wrong_after`` count the training rows that were not checked.
@@ -64,7 +63,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
-def _is_ours(folder: Path, about: dict[str, Any]) -> bool:
+def _is_ours(folder: Path, about: dict[str, object]) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     hint = "name a new folder for the demo, such as labelfix demo tour"
