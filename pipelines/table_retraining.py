@@ -93,7 +93,8 @@ from sklearn.datasets import load_digits
 
 from labelfix import inputs
 from labelfix.retrain.registry import METHODS
-from labelfix.workflows import corrected_dataset, purify, retrain
+from labelfix.workflows import purify, retrain
+from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.settings import PurifyConfig
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -202,9 +203,7 @@ def noisy(place: Place, noise: str, seed: int, data: Path) -> np.ndarray:
     return names[codes]
 
 
-def purified(
-    place: Place, cell: Cell, options: argparse.Namespace
-) -> corrected_dataset.CorrectedDataset:
+def purified(place: Place, cell: Cell, options: argparse.Namespace) -> CorrectedDataset:
     """Writes the dataset's files, purifies them and reads what retrain reads."""
     folder, given = place.folder, noisy(place, cell.noise, cell.seed, options.data)
     base = (
@@ -221,7 +220,7 @@ def purified(
     config = PurifyConfig(seed=cell.seed, device=options.device, **few)
     run = folder / f"run-{cell.seed}"  # one a seed: pretraining, which sees no label, is kept
     purify.purify(dataset, run, config)
-    return corrected_dataset.gather(
+    return CorrectedDataset.open(
         run, folder, test=folder / "test.csv",
         test_features=folder / "test.npy" if place.features else None,
     )  # fmt: skip
@@ -230,9 +229,7 @@ def purified(
 # --- cells -----------------------------------------------------------------------------------
 
 
-def measure(
-    cell: Cell, found: corrected_dataset.CorrectedDataset, place: Place, options: argparse.Namespace
-) -> dict:
+def measure(cell: Cell, found: CorrectedDataset, place: Place, options: argparse.Namespace) -> dict:
     config = retrain.RetrainConfig(
         method=cell.method, labels=cell.labels, seed=cell.seed, device=options.device,
         epochs=1 if options.tiny else EPOCHS[cell.dataset],

@@ -69,15 +69,13 @@ def test_purify_mends_labels(blobs, method):
 @pytest.mark.parametrize("method", ["ce", "dividemix", "elr", "coteaching", "hrp", "fixmatch"])
 def test_images_are_purified_and_retrained(image_files, tmp_path, method):
     from labelfix import inputs
-    from labelfix.workflows import corrected_dataset
+    from labelfix.workflows.corrected_dataset import CorrectedDataset
 
     folder = image_files()
     dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
     config = PurifyConfig(pretrain="none", backbone="smallconv", device="cuda", method="dmlp")
     purify.purify(dataset, tmp_path / "run", config)
     (tmp_path / "scratch").mkdir()
-    found = corrected_dataset.gather(
-        tmp_path / "run", tmp_path / "scratch", test=folder / "test.csv"
-    )
+    found = CorrectedDataset.open(tmp_path / "run", tmp_path / "scratch", test=folder / "test.csv")
     metrics = run(found, tmp_path / "out", RetrainConfig(method=method, epochs=2, device="cuda"))
     assert 0 <= metrics["test_accuracy"] <= 1

@@ -132,7 +132,6 @@ def test_the_checks_see_what_they_look_for():
 EDGES = {  # files that may hold a dict[str, Any], and what it is
     "labelfix/cli/options.py": "what --json prints",
     "labelfix/contract/reading.py": "the file's own metadata, JSON",
-    "labelfix/contract/schema.py": "a file's columns by name",
     "labelfix/contract/labels.py": "the file's own metadata, JSON",
     "labelfix/nets/backbones.py": "arguments of timm",
     "labelfix/nets/datasets.py": "what pickle keeps of an object",
@@ -146,7 +145,6 @@ LONG: dict[str, str] = {}  # files that may be long, and why
 LEFT_NAMESAKES = {
     "UpperLoss",
     "default_epochs",
-    "gather",
     "purify",
     "read",
     "remarks",
@@ -159,7 +157,6 @@ LEFT_UNTYPED = {
     "labelfix/predictors/bilevel/cross_fit.py",
     "labelfix/pretrain/run.py",
     "labelfix/workflows/compare.py",
-    "labelfix/workflows/corrected_dataset.py",
     "labelfix/workflows/evaluate.py",
     "labelfix/workflows/outputs.py",
     "labelfix/workflows/predict.py",
@@ -182,7 +179,6 @@ LEFT_LONG = {
 }
 LEFT_WORDS = {
     "labelfix/cli/console.py": {"remark"},
-    "labelfix/contract/reading.py": {"told"},
     "labelfix/decide/decisions.py": {"told"},
     "labelfix/decide/evidence.py": {"mended"},
     "labelfix/decide/pooling.py": {"told"},
@@ -215,10 +211,8 @@ LEFT_WORDS = {
     "labelfix/retrain/semi_supervised.py": {"clock", "weigher"},
     "labelfix/training/diagnostics.py": {"alarms"},
     "labelfix/workflows/compare.py": {"judge", "material"},
-    "labelfix/workflows/corrected_dataset.py": {"told"},
     "labelfix/workflows/model_files.py": {"material"},
     "labelfix/workflows/output_folder.py": {"told"},
-    "labelfix/workflows/outputs.py": {"told"},
     "labelfix/workflows/predict.py": {"opinions", "remark", "remarks"},
     "labelfix/workflows/progress.py": {"remark"},
     "labelfix/workflows/retrain.py": {"material", "remark", "remarks", "told"},

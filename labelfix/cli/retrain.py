@@ -55,9 +55,15 @@ def _methods() -> Mapping[str, Titled]:
     help="Features of the test rows, where RUN was made from features.",
 )
 @click.option(
+    "--data",
+    type=PATH,
+    metavar="DATA",
+    help="The table or folder that was purified, where its images are not found.",
+)
+@click.option(
     "--features",
     metavar="FILE_OR_COLUMN",
-    help="Features of RUN's rows, where RUN does not say where they are.",
+    help="Features of RUN's rows, where they are not found.",
 )
 @click.option(
     "--image-column",
@@ -81,6 +87,7 @@ def retrain_command(
     run: Path,
     test: Path | None,
     test_features: Path | None,
+    data: Path | None,
     features: str | None,
     image_column: str | None,
     compare: bool,
@@ -100,8 +107,8 @@ def retrain_command(
       labelfix retrain run --test test.csv --method dividemix --set clid=true
       labelfix retrain labels.parquet --test test.csv --test-features test.npy
     """
-    from labelfix.workflows import corrected_dataset
     from labelfix.workflows.compare import compare as train_both
+    from labelfix.workflows.corrected_dataset import CorrectedDataset
     from labelfix.workflows.retrain import RetrainConfig
     from labelfix.workflows.retrain import run as train
 
@@ -109,8 +116,8 @@ def retrain_command(
     config = RetrainConfig(**settings)
     out = out or (run if run.is_dir() else run.parent) / "retrain"
     with TemporaryDirectory(prefix="labelfix-") as scratch, writing(out):
-        found = corrected_dataset.gather(
-            run, Path(scratch), features=features, image_column=image_column,
+        found = CorrectedDataset.open(
+            run, Path(scratch), data=data, features=features, image_column=image_column,
             test=test, test_features=test_features,
         )  # fmt: skip
         for line in found.notices:

@@ -17,7 +17,7 @@ from labelfix.contract.schema import BY_NAME, COLUMNS, KEY, REQUIRED, SCHEMA_VER
 from labelfix.errors import InputError
 
 READ_AGAIN = {  # what retrain takes from the metadata
-    "source": ("data", "image_column", "features"),
+    "source": ("data", "image_column", "features", "features_column"),
     "settings": ("backbone", "weights", "pretrain"),
     "fingerprints": ("rows",),
 }

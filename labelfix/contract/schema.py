@@ -23,23 +23,24 @@ SCHEMA_VERSION = 1
 KEY = b"labelfix"
 
 
-class Known(dict[str, Any]):
+class Known:
     """The columns of a file by name; one that is missing follows from those that are there.
 
     Attributes:
         classes: K.
     """
 
-    def __init__(self, columns: Mapping[str, Any], classes: int) -> None:
-        super().__init__(columns)
+    def __init__(self, columns: Mapping[str, NDArray[Any] | None], classes: int) -> None:
         self.classes = classes
+        self._columns = dict(columns)
 
-    def __missing__(self, name: str) -> Any:  # noqa: ANN401
-        default = BY_NAME[name].default
-        if default is None:
-            raise KeyError(name)
-        self[name] = default(self)
-        return self[name]
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401  (an array, or None = no values)
+        if name not in self._columns:
+            default = BY_NAME[name].default
+            if default is None:
+                raise KeyError(name)
+            self._columns[name] = default(self)
+        return self._columns[name]
 
     @property
     def checked(self) -> NDArray[np.bool_]:

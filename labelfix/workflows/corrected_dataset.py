@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import nn
 
@@ -15,45 +16,9 @@ from labelfix import contract, inputs
 from labelfix.errors import InputError
 from labelfix.nets import backbones
 from labelfix.nets.classifiers import FeatureClassifier, ImageClassifier
-from labelfix.nets.datasets import BatchSource, FeatureSource, ImageSource
-from labelfix.nets.mirroring import may_mirror
 from labelfix.workflows.output_folder import reading, row_digest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """Rows as a net sees them.
-
-    Attributes:
-        ids: ``(N,)`` object array of str.
-        values: images ``(N, H, W, 3)`` uint8, or features ``(N, D)``.
-        keys: ``(N,)`` uint64 content keys.
-        labels: ``(N,)`` int32 codes.
-    """
-
-    ids: NDArray[np.object_]
-    values: NDArray[Any]
-    keys: NDArray[np.uint64]
-    labels: NDArray[np.int32]
-
-    @property
-    def source(self) -> BatchSource:
-        return ImageSource(self.values) if self.values.ndim == 4 else FeatureSource(self.values)
-
-    def source_for(self, labels: NDArray[np.integer]) -> BatchSource:
-        """The rows for training on these labels, ``(N,)``, -1 = none: mirrored if that is safe."""
-        if self.values.ndim != 4:
-            return self.source
-        return ImageSource(self.values, mirrored=may_mirror(self.values, labels))
-
-    def part(self, rows: NDArray[np.integer]) -> Samples:
-        """Some of the rows, in memory."""
-        return Samples(
-            ids=self.ids[rows],
-            values=np.asarray(self.values[rows]),
-            keys=self.keys[rows],
-            labels=self.labels[rows],
-        )
+from labelfix.workflows.row_content import Samples, samples_like, samples_of
+from labelfix.workflows.source import Source, candidates, locate_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +60,49 @@ class CorrectedDataset:
             return np.zeros(len(self.labels), dtype=bool)
         return np.isin(self.train.keys, self.test.keys)
 
+    @classmethod
+    def open(
+        cls,
+        run: Path,
+        scratch: Path,
+        *,
+        data: Path | None = None,
+        features: str | None = None,
+        image_column: str | None = None,
+        test: Path | None = None,
+        test_features: Path | None = None,
+    ) -> CorrectedDataset:
+        """Read a corrected dataset with the images or features of its rows.
+
+        Args:
+            run: a purify output folder, or a labels.parquet.
+            scratch: a folder for decoded images.
+            data: the table or folder that was purified, where it is no longer near ``run``.
+            features, image_column: of RUN's rows, where RUN itself does not lead to them (a
+                labels.parquet that someone else wrote, features that were moved): as for purify.
+            test: a table of test rows with right labels.
+            test_features: their features, where DATA's rows came as features.
+
+        Raises:
+            InputError: RUN or the test table is not usable, RUN's images or features are not
+                found, or features and images are mixed.
+        """
+        _require_test_table(test, test_features)
+        labels = contract.read_labels(run)
+        file = run / "labels.parquet" if run.is_dir() else run
+        wanted = _Wanted(data=data, features=features, image_column=image_column)
+        train = _training_rows(file, labels, wanted, run, scratch)
+        backbone, weights, notices = _start(file, labels, run, train.values.shape)
+        return cls(
+            file=file,
+            labels=labels,
+            train=train,
+            test=_test(test, test_features, labels, train, scratch),
+            backbone=backbone,
+            weights=weights,
+            notices=notices,
+        )
+
     def net_maker(self, seed: int) -> partial[nn.Module]:
         """A picklable maker of untrained nets, called with 0, 1, ..."""
         return partial(
@@ -117,83 +125,124 @@ def make_net(
     return ImageClassifier(body, classes)
 
 
-def gather(
-    run: Path,
-    scratch: Path,
-    *,
-    features: str | None = None,
-    image_column: str | None = None,
-    test: Path | None = None,
-    test_features: Path | None = None,
-) -> CorrectedDataset:
-    """Read what RUN names.
-
-    Args:
-        run: a purify output folder, or a labels.parquet.
-        scratch: a folder for decoded images.
-        features, image_column: of RUN's rows, where RUN itself does not say (a labels.parquet that
-            someone else wrote): as for purify.
-        test: a table of test rows with right labels.
-        test_features: their features, where DATA's rows came as features.
-
-    Raises:
-        InputError: RUN or the test table is not usable, or features and images are mixed.
-    """
+def _require_test_table(test: Path | None, test_features: Path | None) -> None:
     if test_features is not None and test is None:
         raise InputError(
             "--test-features comes without --test",
             hint="name the table of these rows with --test TABLE",
             file=test_features,
         )
-    labels = contract.read_labels(run)
-    folder = run if run.is_dir() else None
-    file = run / "labels.parquet" if folder else run
-    source = labels.metadata.get("source", {})
-    if features or image_column:
-        source = {"features": features, "image_column": image_column}
-    pixels = folder / "stages" / "images" / "pixels.npy" if folder else None
-    if pixels is not None and pixels.exists() and not source.get("features"):
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What a person says of the inputs, where labels.parquet does not lead to them."""
+
+    data: Path | None
+    features: str | None
+    image_column: str | None
+
+
+def _training_rows(
+    file: Path, labels: contract.Labels, wanted: _Wanted, run: Path, scratch: Path
+) -> Samples:
+    """The rows of labels.parquet, from the images that purify decoded or from their source."""
+    source = Source.of_labels(labels)
+    if wanted.features or wanted.image_column:
+        source = Source(image_column=wanted.image_column)
+    of_features = wanted.features or source.features or source.features_column
+    pixels = run / "stages" / "images" / "pixels.npy"
+    if pixels.exists() and not of_features:
         train = _decoded(labels, pixels)
         _require_same_rows(labels, train, pixels)
-    else:
-        train = _read(file, labels, source, scratch)
-        if not features and str(source.get("features")).endswith(".npy"):
-            _require_same_rows(labels, train, Path(source["features"]))
-    settings = labels.metadata.get("settings", {}) if train.values.ndim == 4 else {}
-    backbone, weights, notices = _start(settings, folder, train.values.shape)
-    return CorrectedDataset(
-        file=file,
-        labels=labels,
-        train=train,
-        test=_test(test, test_features, labels, train, scratch),
-        backbone=backbone,
-        weights=weights,
-        notices=notices,
+        return train
+    features = wanted.features or source.features_column
+    if features is None and source.features is not None:
+        features = str(_features_file(file, source.features))
+    root = _root(file, source, wanted)
+    table = inputs.read_labelled(
+        file,
+        like=labels.class_names,
+        label_column="label",
+        image_column=source.image_column,
+        id_column="id",
+        features=features,
+        root=root,
     )
+    train = samples_of(table, scratch / "train.npy")
+    if not wanted.features and str(features).endswith(".npy"):
+        _require_same_rows(labels, train, Path(str(features)))
+    return train
+
+
+def _features_file(file: Path, name: str) -> Path:
+    found = locate_input(file, "features", name, "--features FILE")
+    if found is None:
+        raise InputError(
+            f"the features of its rows, '{name}', are not near it",
+            hint="say where they are with --features FILE",
+            file=file,
+        )
+    return found
+
+
+def _root(file: Path, source: Source, wanted: _Wanted) -> Path | None:
+    """The folder that relative image paths start from; None = that of labels.parquet."""
+    data = wanted.data
+    if data is not None and not data.exists():
+        raise InputError("does not exist", hint="give --data a file or folder", file=data)
+    if data is None and source.data is not None and source.image_column is not None:
+        data = locate_input(file, "data", source.data, "--data DATA")
+        if data is None and not _leads_to_images(file, source.image_column):
+            raise InputError(
+                f"the table of its images, '{source.data}', is not near it",
+                hint="say where it is with --data DATA",
+                file=file,
+            )
+    if data is None:
+        return None
+    return data if data.is_dir() else data.parent
+
+
+def _leads_to_images(file: Path, column: str) -> bool:
+    """Whether the image column of labels.parquet holds images, or paths that are right as seen
+    from its folder, by the first row."""
+    table = pq.ParquetFile(file)
+    if column not in table.schema_arrow.names:
+        return False
+    first = next(table.iter_batches(batch_size=1, columns=[column]))[column][0].as_py()
+    return not isinstance(first, str) or (file.parent / first).exists()
 
 
 def _start(
-    settings: dict[str, Any], folder: Path | None, shape: tuple[int, ...]
+    file: Path, labels: contract.Labels, run: Path, shape: tuple[int, ...]
 ) -> tuple[str, str, tuple[str, ...]]:
     """The backbone that purify used, where its weights start, and what to say about it.
 
     The weights that lie in the folder's stages may be another run's: they count only where these
     labels were made with pretraining, and fit this backbone.
     """
+    settings = labels.metadata.get("settings", {}) if len(shape) == 4 else {}
     backbone = settings.get("backbone") or "smallconv"
     wanted = settings.get("weights") or "random"
     if wanted == "pretrained":
         return backbone, wanted, ()
-    file = Path(wanted) if wanted != "random" else None
-    if file is None and folder is not None and settings.get("pretrain", "none") != "none":
-        file = folder / "stages" / "pretrain" / "weights.safetensors"
-    if file is None:
+    pretrained = run / "stages" / "pretrain" / "weights.safetensors"
+    if wanted != "random":
+        found = candidates(file, "weights", wanted)
+        if len(found) != 1:
+            problem = f"the file '{wanted}', from which purify's started, was not found"
+            return backbone, "random", (f"training starts from random weights: {problem}",)
+        weights = found[0]
+    elif run.is_dir() and settings.get("pretrain", "none") != "none":
+        weights = pretrained
+    else:
         return backbone, "random", ()
     try:
-        backbones.build(backbone, max(shape[1:3]), weights=file)
+        backbones.build(backbone, max(shape[1:3]), weights=weights)
     except InputError as error:
         return backbone, "random", (f"training starts from random weights: {error}",)
-    return backbone, str(file), ()
+    return backbone, str(weights), ()
 
 
 def _decoded(labels: contract.Labels, pixels: Path) -> Samples:
@@ -211,42 +260,13 @@ def _require_same_rows(labels: contract.Labels, train: Samples, file: Path) -> N
     Raises:
         InputError: other rows, or in another order, here or in labels.parquet.
     """
-    told = labels.metadata.get("fingerprints", {}).get("rows")
-    if told is not None and told != row_digest(labels.ids, train.keys):
+    expected = labels.metadata.get("fingerprints", {}).get("rows")
+    if expected is not None and expected != row_digest(labels.ids, train.keys):
         raise InputError(
             "does not hold the rows of labels.parquet, as purify read them, in their order",
             hint="run labelfix purify again, or name features of these rows with --features",
             file=file,
         )
-
-
-def _read(file: Path, labels: contract.Labels, source: dict[str, Any], scratch: Path) -> Samples:
-    """Rows of a labels.parquet alone: its own image or list column, or the features it names."""
-    data = Path(source["data"]) if source.get("data") else file
-    root = data if data.is_dir() else data.parent
-    table = inputs.read_labelled(
-        file,
-        like=labels.class_names,
-        label_column="label",
-        image_column=source.get("image_column"),
-        id_column="id",
-        features=source.get("features"),
-        root=root if root.is_dir() else None,
-    )
-    return _samples(table, scratch / "train.npy", size=None)
-
-
-def _samples(
-    table: inputs.SampleTable,
-    scratch: Path,
-    size: tuple[int, int] | None,
-    compared_with: NDArray[Any] | None = None,
-) -> Samples:
-    if table.features is not None:
-        keys = inputs.content_keys(table.features, like=compared_with)
-        return Samples(ids=table.ids, values=table.features, keys=keys, labels=table.labels)
-    pixels = inputs.decode(table, scratch, size=size)
-    return Samples(ids=table.ids, values=pixels.images, keys=pixels.keys, labels=table.labels)
 
 
 def _test(
@@ -267,31 +287,3 @@ def _test(
     table = inputs.read_labelled(test, like=labels.class_names, features=features)
     shape, file = train.values.shape[1:], features or test
     return samples_like(table, shape, scratch / "test.npy", file, compared_with=train.values)
-
-
-def samples_like(
-    table: inputs.SampleTable,
-    shape: tuple[int, ...],
-    scratch: Path,
-    file: Path,
-    *,
-    compared_with: NDArray[Any] | None = None,
-) -> Samples:
-    """Samples as the net knows them: images are scaled to its size, features must be as wide.
-
-    Args:
-        table: the rows.
-        shape: of one sample that the net knows: (H, W, 3), or (D,).
-        scratch: a file for decoded images.
-        file: to blame.
-        compared_with: features among which these rows are looked for by their keys.
-    """
-    size = (shape[0], shape[1]) if len(shape) == 3 else None
-    samples = _samples(table, scratch, size, compared_with)
-    if samples.values.shape[1:] != shape:
-        raise InputError(
-            f"has features of width {samples.values.shape[1]}, the dataset's are {shape[0]} wide",
-            hint="make both in the same way",
-            file=file,
-        )
-    return samples

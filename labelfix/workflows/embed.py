@@ -20,6 +20,7 @@ from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows.output_folder import (
     OutputFolder,
     digest,
+    file_digest,
     fingerprint,
     reading,
     stamps,
@@ -27,6 +28,7 @@ from labelfix.workflows.output_folder import (
 )
 from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.settings import PurifyConfig, Run
+from labelfix.workflows.source import weights_name
 
 
 def pretrain_only(
@@ -105,8 +107,8 @@ def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) 
         files = [Path(config.weights)] if Path(config.weights).is_file() else []
         key = fingerprint(
             backbone=config.backbone_name,
-            weights=config.weights,
-            file=stamps(files),
+            weights=weights_name(config.weights),
+            file=[file_digest(file) for file in files],
             seed=config.seed,
         )
         return config.weights, key

@@ -54,6 +54,12 @@ def row_digest(ids: NDArray[np.object_], content: NDArray[np.uint64]) -> str:
     return fingerprint(ids=ids.tolist(), content=digest(content))
 
 
+def file_digest(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
 def stamps(files: Sequence[Path]) -> str:
     """Hash of the files' names, sizes and times: whether any was changed since the last run."""
     found = hashlib.blake2b(digest_size=16)
@@ -129,6 +135,10 @@ class OutputFolder:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def source(self) -> Path:
+        return self.stages / "source.json"
 
     @property
     def _marker(self) -> Path:

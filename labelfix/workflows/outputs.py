@@ -17,6 +17,7 @@ from labelfix.decide.threshold import NEVER
 from labelfix.workflows.output_folder import row_digest, versions
 from labelfix.workflows.samples import LearningRows, Prediction
 from labelfix.workflows.settings import Run
+from labelfix.workflows.source import Source, weights_name, write_places
 
 
 def summarise(
@@ -34,13 +35,17 @@ def summarise(
     decisions = np.bincount(codes, minlength=len(contract.DECISIONS)).tolist()
     audited = (dataset.clean >= 0) & (dataset.given >= 0)
     return {
-        "source": source_of(dataset),
+        "source": asdict(Source.of_dataset(dataset)),
         "rows": count,
         "rows_without_label": int((dataset.given < 0).sum()),
         "checked_rows": {"audited": int(audited.sum()), "all": int((rows.checked >= 0).sum())},
         "class_names": dataset.class_names,
         "settings": asdict(run.config)
-        | {"method": decided.predictor, "backbone": run.config.backbone_name},
+        | {
+            "method": decided.predictor,
+            "backbone": run.config.backbone_name,
+            "weights": weights_name(run.config.weights),
+        },
         "noise_rate": noise_rate(decided.soft_labels, dataset.given),
         "noise_rate_interval": noise_rate_interval(decided.evidence),
         "transition_matrix": decided.transition.tolist(),
@@ -65,15 +70,6 @@ def summarise(
     }
 
 
-def source_of(dataset: inputs.Dataset) -> dict[str, str | None]:
-    """Where DATA is, for the retraining that reads its images or features again."""
-    return {
-        "data": str(dataset.source.resolve()),
-        "image_column": dataset.image_column,
-        "features": dataset.features_from,
-    }
-
-
 def noise_rate_interval(evidence: Evidence) -> list[float] | None:
     """95 % interval of the share of wrong labels, from the audited rows; None = there are none."""
     if not evidence.audited:
@@ -91,10 +87,11 @@ def write_outputs(
 ) -> None:
     """labels.parquet, with nothing in its metadata that differs between two equal runs."""
     started = time.monotonic()
-    told = (
+    names = (
         "source", "settings", "noise_rate", "noise_rate_interval", "fingerprints", "checked_rows",
     )  # fmt: skip
-    metadata = {name: summary[name] for name in told}
+    metadata = {name: summary[name] for name in names}
+    write_places(dataset, run.config, run.folder)
     contract.write_labels(
         run.folder.labels,
         corrected(

@@ -112,7 +112,7 @@ def run(
     """Train on the labels that the settings name, test, and write weights, predictions, metrics.
 
     Args:
-        material: from :func:`labelfix.workflows.corrected_dataset.gather`.
+        material: from :meth:`labelfix.workflows.corrected_dataset.CorrectedDataset.open`.
         out: the folder for weights.safetensors, predictions.parquet and metrics.json. An
             interrupted training left its checkpoint there: the same call goes on from it.
         config: settings.

@@ -11,7 +11,7 @@ from labelfix.equations import corruption
 from labelfix.features.folds import some_of
 from labelfix.nets.datasets import ImageSource
 from labelfix.nets.mirroring import may_mirror
-from labelfix.workflows.corrected_dataset import Samples
+from labelfix.workflows.row_content import Samples
 from labelfix.workflows.embed import view_of
 
 

@@ -29,7 +29,8 @@ def test_separation_is_that_of_naive_loops_with_ties():
 
 def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
     from labelfix import inputs
-    from labelfix.workflows import corrected_dataset, evaluate, purify, retrain
+    from labelfix.workflows import evaluate, purify, retrain
+    from labelfix.workflows.corrected_dataset import CorrectedDataset
     from labelfix.workflows.settings import PurifyConfig
 
     files = feature_files(rows=260, noise=0.2, checked=60)
@@ -42,7 +43,7 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
     dataset = inputs.read(files.data, files.clean, features=files.features)
     run = tmp_path / "run"
     purify.purify(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
-    found = corrected_dataset.gather(
+    found = CorrectedDataset.open(
         run, tmp_path, test=files.truth, test_features=tmp_path / "test.npy"
     )
     config = retrain.RetrainConfig(device="cpu", method="coteaching", epochs=8)
@@ -61,7 +62,7 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
         evaluate.evaluate_outliers(
             tmp_path / "model", tmp_path / "far.csv", ood_features=tmp_path / "wide.npy"
         )
-    plain = corrected_dataset.gather(run, tmp_path)
+    plain = CorrectedDataset.open(run, tmp_path)
     retrain.run(plain, tmp_path / "untested", retrain.RetrainConfig(device="cpu", epochs=1))
     with pytest.raises(InputError, match="was trained without test rows"):
         evaluate.evaluate_outliers(

@@ -86,7 +86,7 @@ def test_weights_follow_the_documented_formula(purified):
 
 
 def test_summary(purified):
-    files, out, summary, _ = purified
+    _, out, summary, _ = purified
     text = json.loads((out / "summary.json").read_text())
     assert text.keys() == summary.keys()
     assert text["rows"] == 200
@@ -99,8 +99,11 @@ def test_summary(purified):
     assert np.allclose(np.sum(text["transition_matrix"], 1), 1)
     assert 0.15 < text["noise_rate"] < 0.45
     assert text["source"] == {
-        "data": str(files.data), "image_column": None, "features": str(files.features),
-    }  # fmt: skip
+        "data": "data.csv",
+        "image_column": None,
+        "features": "features.npy",
+        "features_column": None,
+    }
     assert {"purify", "write", "total"} <= text["seconds"].keys()
     assert text["versions"]["labelfix"]
     evidence = text["evidence"]

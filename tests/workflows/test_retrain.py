@@ -13,7 +13,8 @@ from safetensors import safe_open
 
 from labelfix import contract, inputs
 from labelfix.errors import InputError
-from labelfix.workflows import compare, corrected_dataset, purify, retrain
+from labelfix.workflows import compare, purify, retrain
+from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.retrain import RetrainConfig
 from labelfix.workflows.settings import PurifyConfig
 
@@ -55,10 +56,10 @@ def images_run(image_files, tmp_path):
     return folder, tmp_path / "run"
 
 
-def gather(run, tmp_path, **arguments):
+def opened(run, tmp_path, **arguments):
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    return corrected_dataset.gather(run, scratch, **arguments)
+    return CorrectedDataset.open(run, scratch, **arguments)
 
 
 def config(**settings):
@@ -67,7 +68,7 @@ def config(**settings):
 
 def test_compare_on_features(features_run, tmp_path):
     files, run = features_run
-    found = gather(
+    found = opened(
         run, tmp_path, test=files.folder / "test.csv", test_features=files.folder / "test.npy"
     )
     metrics = compare.compare(found, tmp_path / "out", config())
@@ -92,7 +93,7 @@ def test_compare_on_features(features_run, tmp_path):
 
 def test_files_of_one_training(features_run, tmp_path):
     files, run = features_run
-    found = gather(
+    found = opened(
         run, tmp_path, test=files.folder / "test.csv", test_features=files.folder / "test.npy"
     )
     metrics = retrain.run(found, tmp_path / "out", config(seed=3))
@@ -132,17 +133,17 @@ def test_features_that_are_no_longer_those_of_the_rows_are_refused(features_run,
     values = np.load(files.features)
     np.save(files.features, values[::-1])
     with pytest.raises(InputError, match=r"features\.npy: does not hold the rows of labels.parq"):
-        gather(run, tmp_path)
-    assert gather(run, tmp_path, features=str(files.features)).train.values[0, 0] == values[-1, 0]
+        opened(run, tmp_path)
+    assert opened(run, tmp_path, features=str(files.features)).train.values[0, 0] == values[-1, 0]
     rewrite_labels(run, lambda table: table, metadata=False)  # it tells no rows: as before
-    assert len(gather(run, tmp_path, features=str(files.features)).train.ids) == 200
+    assert len(opened(run, tmp_path, features=str(files.features)).train.ids) == 200
 
 
 def test_labels_in_another_order_than_their_features_are_refused(features_run, tmp_path):
     _, run = features_run
     rewrite_labels(run, lambda table: table.sort_by("review_rank"))
     with pytest.raises(InputError, match="in their order; run labelfix purify again, or"):
-        gather(run, tmp_path)
+        opened(run, tmp_path)
 
 
 def test_pixels_of_another_run_are_refused(images_run, tmp_path):
@@ -150,7 +151,7 @@ def test_pixels_of_another_run_are_refused(images_run, tmp_path):
     keys = run / "stages" / "images" / "keys.npy"
     np.save(keys, np.load(keys)[::-1])
     with pytest.raises(InputError, match=r"pixels\.npy: does not hold the rows of labels"):
-        gather(run, tmp_path)
+        opened(run, tmp_path)
 
 
 def test_rows_found_by_id_may_be_fewer(features_run, tmp_path):
@@ -161,21 +162,21 @@ def test_rows_found_by_id_may_be_fewer(features_run, tmp_path):
     dataset = inputs.read(files.data, files.clean, features=files.folder / "keyed.parquet")
     purify.purify(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
     rewrite_labels(run, lambda table: table[:150].drop_columns("review_rank"))
-    assert len(gather(run, tmp_path).train.ids) == 150
+    assert len(opened(run, tmp_path).train.ids) == 150
 
 
 def test_collapsed_predictions_are_said(features_run, tmp_path, monkeypatch):
     _, run = features_run
     one_sided = torch.tensor([5.0, 0.0, 0.0]).expand(200, 3).clone()
     monkeypatch.setattr(retrain, "predict_logits", lambda net, source: one_sided)
-    metrics = retrain.run(gather(run, tmp_path), tmp_path / "out", config(epochs=1))
+    metrics = retrain.run(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
     (remark,) = metrics["remarks"]
     assert remark.startswith("predictions collapsed onto 1 of 3 classes")
 
 
 def test_without_a_test_table_the_training_rows_are_predicted(features_run, tmp_path):
     _, run = features_run
-    metrics = retrain.run(gather(run, tmp_path), tmp_path / "out", config(epochs=1))
+    metrics = retrain.run(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
     assert metrics["test_accuracy"] is None
     table = pq.read_table(tmp_path / "out" / "predictions.parquet")
     assert len(table) == 200
@@ -184,7 +185,7 @@ def test_without_a_test_table_the_training_rows_are_predicted(features_run, tmp_
 
 def test_compare_without_a_test_table_holds_checked_rows_out(features_run, tmp_path):
     _, run = features_run
-    found, listener = gather(run, tmp_path), Lines()
+    found, listener = opened(run, tmp_path), Lines()
     checked = np.flatnonzero(found.labels.decision == contract.DECISIONS.index("checked"))
     metrics = compare.compare(found, tmp_path / "out", config(epochs=2), report=listener)
     assert metrics["verdict"]["tested_on"] == "held-out checked rows"
@@ -228,7 +229,7 @@ def test_rows_of_the_test_table_are_left_out(features_run, tmp_path):
     files, run = features_run
     pd.read_csv(files.truth)[:30].to_csv(files.folder / "overlap.csv", index=False)
     np.save(files.folder / "overlap.npy", np.load(files.features)[:30])
-    found = gather(
+    found = opened(
         run, tmp_path, test=files.folder / "overlap.csv", test_features=files.folder / "overlap.npy"
     )
     assert found.in_test.tolist() == [True] * 30 + [False] * 170
@@ -247,12 +248,14 @@ def test_a_labels_file_alone_finds_its_features(features_run, tmp_path):
     alone.parent.mkdir()
     shutil.copy(run / "labels.parquet", alone)
     arguments = {"test": files.folder / "test.csv", "test_features": files.folder / "test.npy"}
-    moved = retrain.run(gather(alone, tmp_path, **arguments), tmp_path / "a", config())
-    first = retrain.run(gather(run, tmp_path, **arguments), tmp_path / "b", config())
+    moved = retrain.run(opened(alone, tmp_path, **arguments), tmp_path / "a", config())
+    first = retrain.run(opened(run, tmp_path, **arguments), tmp_path / "b", config())
     assert moved["test_accuracy"] == first["test_accuracy"]
-    files.features.unlink()
-    with pytest.raises(InputError):
-        gather(alone, tmp_path)
+    moved_away = files.features.rename(tmp_path / "moved" / "other.npy")
+    for place in (alone, run):
+        with pytest.raises(InputError, match=r"'features\.npy', are not near it; .* --features"):
+            opened(place, tmp_path)
+        assert len(opened(place, tmp_path, features=str(moved_away)).train.ids) == 200
 
 
 def by_hand(files, path, **columns):
@@ -267,8 +270,8 @@ def test_a_file_written_by_hand_with_the_required_columns_alone(features_run, tm
     files, _ = features_run
     file = by_hand(files, tmp_path / "mine.parquet")
     test = {"test": files.folder / "test.csv", "test_features": files.folder / "test.npy"}
-    found = gather(file, tmp_path, features="vector", **test)
-    assert found.labels.weight.tolist() == [1] * 200
+    found = opened(file, tmp_path, features="vector", **test)
+    assert found.labels.weight.tolist() == pytest.approx([1] * 200)
     metrics = retrain.run(found, tmp_path / "out", config())
     assert metrics["test_accuracy"] > 0.9
     lacks = r"mine\.parquet, column 'given_label': no row has a given label; add this column"
@@ -277,17 +280,17 @@ def test_a_file_written_by_hand_with_the_required_columns_alone(features_run, tm
     with pytest.raises(InputError, match=lacks):
         compare.compare(found, tmp_path / "out", config())
     with pytest.raises(InputError, match=r"test\.npy: --test-features comes without --test;"):
-        gather(file, tmp_path, features="vector", test_features=test["test_features"])
+        opened(file, tmp_path, features="vector", test_features=test["test_features"])
     with pytest.raises(InputError, match="has no image column and no features were given"):
-        gather(file, tmp_path, **test)
+        opened(file, tmp_path, **test)
     np.save(tmp_path / "mine.npy", np.load(files.features))
-    again = gather(file, tmp_path, features=str(tmp_path / "mine.npy"), **test)
+    again = opened(file, tmp_path, features=str(tmp_path / "mine.npy"), **test)
     assert np.array_equal(again.train.values, found.train.values)
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_removes_others(features_run, tmp_path, monkeypatch):
     _, run = features_run
-    found, out = gather(run, tmp_path), tmp_path / "out"
+    found, out = opened(run, tmp_path), tmp_path / "out"
     monkeypatch.setattr(
         retrain.RetrainConfig, "loop", lambda self, epochs, rows: every_step(epochs)
     )
@@ -333,7 +336,7 @@ def test_a_trained_net_is_made_again_from_its_card(features_run, images_run, tmp
     from labelfix.workflows.model_files import load_model
 
     for (_, run), method in ((features_run, "ce"), (images_run, "coteaching")):
-        found, out = gather(run, tmp_path), tmp_path / method
+        found, out = opened(run, tmp_path), tmp_path / method
         retrain.run(found, out, config(method=method, epochs=1))
         net, card = load_model(out)
         assert card["method"] == method
@@ -351,17 +354,17 @@ def test_errors_on_features(features_run, tmp_path):
     files, run = features_run
     test = files.folder / "test.csv"
     with pytest.raises(InputError, match="pass them with --test-features FILE"):
-        gather(run, tmp_path, test=test)
+        opened(run, tmp_path, test=test)
     np.save(files.folder / "wide.npy", np.ones((40, 9), dtype=np.float32))
     with pytest.raises(InputError, match="has features of width 9, the dataset's are 8 wide"):
-        gather(run, tmp_path, test=test, test_features=files.folder / "wide.npy")
+        opened(run, tmp_path, test=test, test_features=files.folder / "wide.npy")
     with pytest.raises(InputError, match="there is no such file"):
-        gather(tmp_path / "nothing", tmp_path)
+        opened(tmp_path / "nothing", tmp_path)
     frame = pd.read_csv(test)
     frame.loc[0, "label"] = "cow"
     frame.to_csv(files.folder / "cow.csv", index=False)
     with pytest.raises(InputError, match="'cow'"):
-        gather(
+        opened(
             run, tmp_path, test=files.folder / "cow.csv", test_features=files.folder / "test.npy"
         )
 
@@ -423,7 +426,7 @@ def test_settings_out_of_range(settings, message):
 
 def test_images(images_run, tmp_path):
     folder, run = images_run
-    found = gather(run, tmp_path, test=folder / "test.csv")
+    found = opened(run, tmp_path, test=folder / "test.csv")
     assert found.pixels == 8
     assert found.backbone == "smallconv"
     metrics = compare.compare(found, tmp_path / "out", config(epochs=2))
@@ -443,9 +446,9 @@ def test_weights_of_another_backbone_are_not_started_from(image_files, tmp_path)
     settings = {"epochs": 1, "device": "cpu", "method": "dmlp"}
     purify.purify(dataset, run, PurifyConfig(backbone="smallconv", **settings))
     weights = run / "stages" / "pretrain" / "weights.safetensors"
-    assert gather(run, tmp_path).weights == str(weights)
+    assert opened(run, tmp_path).weights == str(weights)
     embed.pretrain_only(dataset, run, PurifyConfig(backbone="resnet10t", **settings))
-    found = gather(run, tmp_path)
+    found = opened(run, tmp_path)
     assert found.backbone == "smallconv"
     assert found.weights == "random"
     assert "training starts from random weights" in found.notices[0]
@@ -453,7 +456,7 @@ def test_weights_of_another_backbone_are_not_started_from(image_files, tmp_path)
     dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
     plain = PurifyConfig(backbone="resnet10t", pretrain="none", **settings)
     purify.purify(dataset, run, plain)
-    found = gather(run, tmp_path)
+    found = opened(run, tmp_path)
     assert (found.backbone, found.weights, found.notices) == ("resnet10t", "random", ())
 
 
@@ -461,7 +464,7 @@ def test_images_from_outside_are_told_from_test_images(images_run, tmp_path):
     from labelfix.workflows.evaluate import evaluate_outliers, model_of
 
     folder, run = images_run
-    found = gather(run, tmp_path, test=folder / "test.csv")
+    found = opened(run, tmp_path, test=folder / "test.csv")
     compare.compare(found, run / "retrain", config(epochs=6))
     assert model_of(run) == model_of(run / "labels.parquet") == run / "retrain" / "purified"
     from PIL import Image
@@ -491,13 +494,13 @@ def test_test_images_of_another_size_are_resized(images_run, tmp_path):
     for path in pd.read_csv(folder / "test.csv")["image"]:
         with Image.open(folder / path) as image:
             image.resize((13, 10)).save(folder / path)
-    found = gather(run, tmp_path, test=folder / "test.csv")
+    found = opened(run, tmp_path, test=folder / "test.csv")
     assert found.test.values.shape == (12, 8, 8, 3)
 
 
 def test_images_that_training_and_test_share_are_left_out(images_run, tmp_path):
     folder, run = images_run
-    found = gather(run, tmp_path, test=folder / "right.csv")
+    found = opened(run, tmp_path, test=folder / "right.csv")
     with pytest.raises(InputError, match="no row is left to train on"):
         retrain.run(found, tmp_path / "out", config(epochs=1))
 
@@ -507,11 +510,21 @@ def test_a_labels_file_alone_finds_its_images(images_run, tmp_path):
     alone = tmp_path / "moved" / "labels.parquet"
     alone.parent.mkdir()
     shutil.copy(run / "labels.parquet", alone)
-    found = gather(alone, tmp_path, test=folder / "test.csv")
-    kept = gather(run, tmp_path, test=folder / "test.csv")
+    found = opened(alone, tmp_path, test=folder / "test.csv")
+    kept = opened(run, tmp_path, test=folder / "test.csv")
     assert np.array_equal(found.train.values, kept.train.values)
     assert np.array_equal(found.train.keys, kept.train.keys)
     assert found.train.ids.tolist() == kept.train.ids.tolist()
+    far = folder.rename(tmp_path / "files") / "data.csv"  # beside it no longer lies data.csv
+    moved = far.rename(far.with_name("renamed.csv"))
+    with pytest.raises(InputError, match=r"its images, 'data\.csv', is not near .* --data DATA"):
+        opened(alone, tmp_path)
+    again = opened(alone, tmp_path, data=moved)
+    assert np.array_equal(again.train.keys, kept.train.keys)
+    with pytest.raises(InputError, match=r"nothing\.csv: does not exist; give --data"):
+        opened(alone, tmp_path, data=tmp_path / "nothing.csv")
+    shutil.copytree(far.parent / "images", alone.parent / "images")
+    assert np.array_equal(opened(alone, tmp_path).train.keys, kept.train.keys)
 
 
 def test_a_folder_that_once_held_images_is_no_trap(images_run, features_run, tmp_path):
@@ -520,6 +533,6 @@ def test_a_folder_that_once_held_images_is_no_trap(images_run, features_run, tmp
     _, run = images_run
     dataset = inputs.read(files.data, files.clean, features=files.features)
     purify.purify(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
-    found = gather(run, tmp_path)
+    found = opened(run, tmp_path)
     assert found.pixels is None
     assert found.train.values.shape == (200, 8)
