@@ -1,4 +1,4 @@
-"""What is known of the rows' labels: given, verified by a person, and how those rows were chosen."""
+"""What is known of the rows: labels given, labels verified, and how those rows were chosen."""
 
 from __future__ import annotations
 

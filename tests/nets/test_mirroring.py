@@ -11,8 +11,8 @@ from labelfix.equations import corruption
 from labelfix.features.folds import some_of
 from labelfix.nets.datasets import ImageSource
 from labelfix.nets.mirroring import may_mirror
-from labelfix.workflows.row_content import Samples
 from labelfix.workflows.embed import view_of
+from labelfix.workflows.row_content import Samples
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_pretraining_and_retraining_ask(digits):
     run = SimpleNamespace(report=SimpleNamespace(say=said.append))
 
     def flips(given, checked):
-        dataset = SimpleNamespace(given=given, checked=checked)
+        dataset = SimpleNamespace(given=given, clean=checked)
         view = view_of(dataset, SimpleNamespace(images=images), run)
         samples = Samples(ids=right.astype(object), values=images, keys=right, labels=right)
         return view.flip, samples.source_for(np.where(checked >= 0, checked, given)).flip
