@@ -167,7 +167,6 @@ LEFT_UNTYPED = {
 LEFT_LONG = {
     "tests/cli/test_commands.py",
     "tests/contract/test_labels_parquet.py",
-    "tests/decide/test_decisions.py",
     "tests/inputs/test_bad_inputs.py",
     "tests/inputs/test_read.py",
     "tests/predictors/bilevel/test_meta_gradients.py",

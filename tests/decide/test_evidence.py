@@ -1,11 +1,13 @@
-"""The evidence's intervals against known values."""
+"""The evidence's figures by hand, its intervals against known values, and its honesty."""
 
 import math
 
 import numpy as np
 import pytest
+from made_predictions import run
 
 from labelfix.decide.evidence import measure
+from labelfix.equations.intervals import paired_difference
 
 WILSON = {  # (hits, rows): the interval from the formula, in double precision
     (0, 10): (0.0, 0.2775327998628892),
@@ -43,3 +45,39 @@ def test_none_and_all_lie_within_their_intervals():
     for rows in (1, 7, 300, 1000, 49_999):
         assert evidence_of(0, rows).label_accuracy_after.low == 0
         assert evidence_of(rows, rows).label_accuracy_after.high == 1
+
+
+def test_evidence_figures_by_hand():
+    right = np.array([0, 0, 1, 1, 0, 1], dtype=np.int32)
+    given = np.array([0, 1, 1, 0, 1, -1], dtype=np.int32)  # the last had no label: not measured
+    label = np.array([0, 0, 0, 1, 1, 1], dtype=np.int32)  # mends two, breaks one, misses one
+    soft = np.array([[0.8, 0.2], [0.7, 0.3], [0.6, 0.4], [0.1, 0.9], [0.4, 0.6], [0.5, 0.5]])
+    found = measure(soft, label, given, right)
+    assert found.audited
+    assert found.rows == 5
+    assert found.label_accuracy_before.value == pytest.approx(2 / 5)
+    assert found.label_accuracy_after.value == pytest.approx(3 / 5)
+    gain = found.label_accuracy_gain  # paired: two mended, one broken
+    assert (gain.value, gain.low, gain.high) == pytest.approx(paired_difference(2, 1, 5))
+    assert gain.value == pytest.approx(1 / 5)
+    assert found.change_precision.value == pytest.approx(2 / 3)
+    assert found.change_recall.value == pytest.approx(2 / 3)
+    assert found.calibration_error.value < 0.4  # the mean gap is 0.36, most of it chance
+    for name in (
+        "label_accuracy_before", "label_accuracy_after", "change_precision", "calibration_error"
+    ):  # fmt: skip
+        figure = getattr(found, name)
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+def test_evidence_is_honest():
+    """What the checked rows say is what the others show."""
+    right, given, checked, found = run(rows=4000, checked=800, noise=0.3)
+    left, evidence = checked < 0, found.evidence
+    assert evidence.label_accuracy_before.value == (given == right)[~left].mean()
+    assert evidence.label_accuracy_after.low < (found.labels == right)[left].mean()
+    assert (found.labels == right)[left].mean() < evidence.label_accuracy_after.high
+    changed = left & (found.labels != given)
+    now_right = (found.labels == right)[changed].mean()
+    assert evidence.change_precision.low - 0.03 < now_right < evidence.change_precision.high + 0.03
+    assert evidence.calibration_error.value < 0.06
