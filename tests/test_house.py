@@ -171,7 +171,6 @@ LEFT_LONG = {
     "tests/inputs/test_read.py",
     "tests/predictors/bilevel/test_meta_gradients.py",
     "tests/predictors/bilevel/test_trainer.py",
-    "tests/predictors/test_dmlp.py",
     "tests/retrain/test_methods.py",
     "tests/workflows/test_purify.py",
     "tests/workflows/test_retrain.py",
