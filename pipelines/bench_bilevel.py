@@ -72,6 +72,7 @@ from labelfix.predictors.bilevel.config import BilevelConfig
 from labelfix.predictors.bilevel.fold_data import Batch, FoldTask
 from labelfix.predictors.bilevel.registry import METHODS
 from labelfix.predictors.bilevel.trainer import FoldTrainer
+from labelfix.training.config import StepContext
 
 B, K, D, LR = 64, 10, 128, 0.05
 
@@ -113,7 +114,7 @@ def trainer(
     )  # fmt: skip
     config = BilevelConfig(batch=B, student_steps=every, meta_batch=B, lr=LR, compile=compiled)
     plan = replace(METHODS[name], config=config)
-    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
+    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0)
     made.student.net.train()
     made.random = torch.Generator().manual_seed(0)
     return made
@@ -121,7 +122,9 @@ def trainer(
 
 def ours(made: FoldTrainer, steps: int = 1) -> None:
     rows = made.data.noisy[:B].repeat(steps)
-    made.plan.rule.step(made, rows, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    context = StepContext(epoch=0, epochs=1, step=0, steps=1, generator=generator)
+    made.plan.rule.step(made, rows, context)
 
 
 def batches(made: FoldTrainer) -> tuple[Batch, Batch]:

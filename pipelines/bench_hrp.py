@@ -36,6 +36,7 @@ from labelfix.nets.datasets import ImageSource
 from labelfix.retrain.hrp import HRP
 from labelfix.retrain.problem import Problem, Targets
 from labelfix.retrain.registry import settings_of
+from labelfix.training.config import StepContext
 from labelfix.training.devices import make_fabric
 
 ROWS, K, BATCH = 512, 10, 64
@@ -60,19 +61,17 @@ def method(kind: str, backbone: str) -> HRP:
             right=np.where(np.arange(ROWS) < 100, right, -1).astype(np.int32),
         ),
         images=True,
-        epochs=10,
         batch_size=BATCH,
     )
-    built = HRP(make_fabric("cpu", 1, 1, "32-true"), task, settings_of("hrp", KINDS[kind]))
-    built.epoch_rows(9, torch.Generator())
-    return built
+    return HRP(make_fabric("cpu", 1, 1, "32-true"), task, settings_of("hrp", KINDS[kind]))
 
 
 def step(built: HRP, number: int) -> None:
     """A step with its update, as the training loop does it."""
     generator = torch.Generator().manual_seed(number)
     rows = torch.randperm(ROWS, generator=generator)[:BATCH]
-    loss = built.step(rows, generator)["loss"]
+    context = StepContext(epoch=9, epochs=10, step=number % 2, steps=2, generator=generator)
+    loss = built.step(rows, context)["loss"]
     for optimizer in built.optimizers.values():
         optimizer.zero_grad()
     loss.backward()

@@ -173,8 +173,8 @@ def show(report: EpochReport) -> None:
     print(f"epoch {report.epoch:3d}/{report.epochs}  {report.seconds:5.1f} s  {values}", flush=True)
 
 
-def build(fabric: object, *, task: FoldTask, plan: BilevelMethod, epochs: int) -> FoldTrainer:
-    return FoldTrainer(fabric, task=task, plan=plan, fold=0, epochs=epochs)  # type: ignore[arg-type]
+def build(fabric: object, *, task: FoldTask, plan: BilevelMethod) -> FoldTrainer:
+    return FoldTrainer(fabric, task=task, plan=plan, fold=0)  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -214,7 +214,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         epochs=epochs, batch_size=batch, seed=options.seed, device=options.device,
         precision=options.precision,
     )  # fmt: skip
-    trained = train(partial(build, task=task, plan=plan, epochs=epochs), loop, on_epoch=show)
+    trained = train(partial(build, task=task, plan=plan), loop, on_epoch=show)
     for line in alarms([trained.history]):
         print(line)
     snapshots = Snapshots(task.make_student(), plan.config.snapshots)

@@ -123,6 +123,7 @@ from labelfix.predictors.bilevel.registry import sized
 from labelfix.predictors.bilevel.teachers import WeightNet
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.predictors.knn_votes import neighbour_votes
+from labelfix.training.config import StepContext
 from labelfix.workflows.predict import folds_of, kernel_prediction, run_methods, task_of
 from labelfix.workflows.samples import LearningRows, Prediction
 from labelfix.workflows.settings import PurifyConfig
@@ -201,14 +202,12 @@ def rows_of(data: Data, noise: str, seed: int) -> LearningRows:
 class Given:
     """The rule of plain training: cross-entropy to the given labels."""
 
-    def step(
-        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        batch = learner.data.batch(rows, generator)
-        logs_BK = learner.student.log_probs(batch.x)
+    def step(self, trainer: FoldTrainer, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        batch = trainer.data.batch(rows, context.generator)
+        logs_BK = trainer.student.log_probs(batch.x)
         targets_BK = F.one_hot(batch.labels, logs_BK.shape[1]) / len(batch.labels)
         loss = lower_loss(targets_BK, logs_BK)
-        learner.student.step(learner.student.gradient(loss))
+        trainer.student.step(trainer.student.gradient(loss))
         return {"loss": loss, "upper": loss}
 
 

@@ -1,8 +1,11 @@
-"""Small datasets that several test files build: blobs of features, pictures of three classes."""
+"""What several test files build: blobs of features, pictures of three classes, steps."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from labelfix.training.config import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +43,9 @@ def draw_picture(code: int, number: int, size: int = 8) -> np.ndarray:
     half = size // 2
     pixels[half * (code // 2) :, half * (code % 2) :][:half, :half, code] += 180
     return pixels
+
+
+def step_of(epoch=0, *, epochs=3, step=0, steps=1, seed=0) -> StepContext:
+    """A step as the training loop announces it; an epoch too, since it is one."""
+    generator = torch.Generator().manual_seed(seed)
+    return StepContext(epoch=epoch, epochs=epochs, step=step, steps=steps, generator=generator)

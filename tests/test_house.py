@@ -26,7 +26,7 @@ MOST_ARRAYS = 5
 MOST_LINES = 350
 PRIVATE_WORDS = {  # and their plurals
     *("witness", "opinion", "judge", "judged", "judgement", "told", "material", "account", "mend"),
-    *("mended", "meet", "everyone", "weigher", "clock", "remark", "alarm", "learner"),
+    *("mended", "meet", "everyone", "weigher", "remark", "alarm", "learner"),
 }
 
 
@@ -186,27 +186,15 @@ LEFT_WORDS = {
     "labelfix/inputs/ids.py": {"mend"},
     "labelfix/nets/datasets.py": {"remarks"},
     "labelfix/nets/mirroring.py": {"told"},
-    "labelfix/predictors/bilevel/config.py": {"learner"},
     "labelfix/predictors/bilevel/cross_fit.py": {"alarms"},
-    "labelfix/predictors/bilevel/ebomlc.py": {"learner"},
-    "labelfix/predictors/bilevel/emlc.py": {"learner"},
     "labelfix/predictors/bilevel/fold_data.py": {"remarks"},
-    "labelfix/predictors/bilevel/meta_weight_net.py": {"learner"},
-    "labelfix/predictors/bilevel/mlc.py": {"learner"},
     "labelfix/predictors/dmlp.py": {"learner"},
-    "labelfix/pretrain/moco.py": {"everyone"},
-    "labelfix/pretrain/simclr.py": {"everyone"},
-    "labelfix/retrain/cdr.py": {"clock"},
-    "labelfix/retrain/clid_weights.py": {"clock"},
-    "labelfix/retrain/coteaching.py": {"clock"},
-    "labelfix/retrain/cross_entropy.py": {"clock", "weigher"},
-    "labelfix/retrain/dividemix.py": {"clock", "remarks", "told", "weigher", "weighers"},
-    "labelfix/retrain/elr.py": {"clock"},
-    "labelfix/retrain/hrp.py": {"clock", "remarks", "told"},
+    "labelfix/retrain/cross_entropy.py": {"weigher"},
+    "labelfix/retrain/dividemix.py": {"remarks", "told", "weigher", "weighers"},
+    "labelfix/retrain/hrp.py": {"remarks"},
     "labelfix/retrain/noise_split.py": {"told"},
-    "labelfix/retrain/problem.py": {"clock"},
     "labelfix/retrain/registry.py": {"remarks"},
-    "labelfix/retrain/semi_supervised.py": {"clock", "weigher"},
+    "labelfix/retrain/semi_supervised.py": {"weigher"},
     "labelfix/training/diagnostics.py": {"alarms"},
     "labelfix/workflows/compare.py": {"judge", "material"},
     "labelfix/workflows/model_files.py": {"material"},
@@ -215,5 +203,4 @@ LEFT_WORDS = {
     "labelfix/workflows/progress.py": {"remark"},
     "labelfix/workflows/retrain.py": {"material", "remark", "remarks", "told"},
     "pipelines/cifar10_meta.py": {"alarms"},
-    "pipelines/table_methods.py": {"learner"},
 }

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from labelfix.decide.soft_targets import FoldTargets
 from labelfix.equations.cross_entropy import forward_corrected
 from labelfix.features.standardise import Design, Matrix
-from labelfix.training.config import EpochReport, LoopConfig
+from labelfix.training.config import EpochContext, EpochReport, LoopConfig, StepContext
 from labelfix.training.loop import train
 
 
@@ -103,12 +103,12 @@ class FoldMLPs:
             )
         }
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+    def epoch_rows(self, context: EpochContext) -> Tensor:
         return torch.arange(self.design.shape[0])
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         x_BD = self.design.net_rows(rows.numpy())
-        noise_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
+        noise_BD = torch.randn(x_BD.shape, generator=context.generator, device=x_BD.device)
         logs_GBK = self.modules["nets"](x_BD + self.config.noise * noise_BD).float().log_softmax(-1)
         here = rows.to(x_BD.device)
         folds = torch.arange(len(logs_GBK), device=here.device)[:, None]

@@ -30,6 +30,7 @@ from labelfix.nets.datasets import ImageStore
 from labelfix.nets.views import ViewConfig, simclr_view
 from labelfix.pretrain.projection import ContrastiveConfig, Evaluate, ProjectedNet, make_optimizer
 from labelfix.ranges import AtLeastOne, Share, Within
+from labelfix.training.config import EpochContext, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,22 +113,22 @@ class Moco:
             "net": make_optimizer(self.net, config, batch_size)
         }
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+    def epoch_rows(self, context: EpochContext) -> Tensor:
         return torch.arange(len(self.store))
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        views = simclr_view(self.store[rows.repeat(2)], self.view, generator)
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        views = simclr_view(self.store[rows.repeat(2)], self.view, context.generator)
         one, two = views.chunk(2)
         self._follow()
         if self.config.symmetric:
             queries = self.modules["net"](views)
-            keys = self._encode_keys(torch.cat([two, one]), generator)
+            keys = self._encode_keys(torch.cat([two, one]), context.generator)
         else:
-            queries, keys = self.modules["net"](one), self._encode_keys(two, generator)
+            queries, keys = self.modules["net"](one), self._encode_keys(two, context.generator)
         loss = info_nce(queries, keys, self.queue.keys.clone(), self.config.temperature)
-        everyone = self.fabric.all_gather(keys)
-        assert isinstance(everyone, Tensor)
-        self.queue.push(everyone.reshape(-1, keys.shape[1]))
+        gathered = self.fabric.all_gather(keys)
+        assert isinstance(gathered, Tensor)
+        self.queue.push(gathered.reshape(-1, keys.shape[1]))
         return {"loss": loss}
 
     @torch.no_grad()

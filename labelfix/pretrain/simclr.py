@@ -18,6 +18,7 @@ from labelfix.nets.backbones import Backbone
 from labelfix.nets.datasets import ImageStore
 from labelfix.nets.views import ViewConfig, simclr_view
 from labelfix.pretrain.projection import ContrastiveConfig, Evaluate, ProjectedNet, make_optimizer
+from labelfix.training.config import EpochContext, StepContext
 
 
 class Simclr:
@@ -52,11 +53,11 @@ class Simclr:
         self.modules: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, Optimizer] = {"net": make_optimizer(net, config, batch_size)}
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
+    def epoch_rows(self, context: EpochContext) -> Tensor:
         return torch.arange(len(self.store))
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        views = simclr_view(self.store[rows.repeat(2)], self.view, generator)
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        views = simclr_view(self.store[rows.repeat(2)], self.view, context.generator)
         z_a, z_b = self.modules["net"](views).float().chunk(2)
         if self.fabric.world_size > 1:
             z_a, z_b = self._gather(z_a), self._gather(z_b)
@@ -64,9 +65,9 @@ class Simclr:
 
     def _gather(self, z: Tensor) -> Tensor:
         """The projections of all processes, in which gradients flow back to each."""
-        everyone = self.fabric.all_gather(z, sync_grads=True)
-        assert isinstance(everyone, Tensor)
-        return everyone.flatten(0, 1)
+        gathered = self.fabric.all_gather(z, sync_grads=True)
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         return self._evaluate(self.backbone, epoch)

@@ -21,7 +21,8 @@ from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.nets.classifiers import predict_logits
 from labelfix.ranges import BelowOne, Within, check_settings
 from labelfix.retrain.noise_split import NoiseRate
-from labelfix.retrain.problem import Clock, Problem
+from labelfix.retrain.problem import Problem
+from labelfix.training.config import EpochContext, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +72,21 @@ class CDR:
         self.modules: dict[str, nn.Module] = task.nets("net")
         self.net = self.modules["net"]
         self.optimizers: dict[str, Optimizer] = {"net": task.optimizer(self.net, plain=True)}
-        self.clock, self.best = Clock(task.epochs), Best(self.net)
+        self.best = Best(self.net)
         self.noise = NoiseRate(fabric, task)
-        self.modules |= {"clock": self.clock, "best": self.best, "noise": self.noise}
+        self.modules |= {"best": self.best, "noise": self.noise}
         generator = torch.Generator().manual_seed(task.seed)
         order = torch.randperm(len(task.labelled), generator=generator)
         held = min(len(order) - 1, max(1, round(config.held_out * len(order))))
         self.held_out, self.rows = task.labelled[order[:held]], task.labelled[order[held:]]
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.clock.start_epoch(epoch)
-        if epoch == max(1, round(self.config.warm_up * self.task.epochs)):
+    def epoch_rows(self, context: EpochContext) -> Tensor:
+        if context.epoch == max(1, round(self.config.warm_up * context.epochs)):
             self.noise.estimate([self.net])
         return self.rows
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        inputs_B = self.data.source.train_batch(rows, generator)
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        inputs_B = self.data.source.train_batch(rows, context.generator)
         logits_BK = self.modules["net"](inputs_B).float()
         loss = weighted_soft_cross_entropy(logits_BK, *self.data.labels_of(rows))
         optimizer = self.optimizers["net"]

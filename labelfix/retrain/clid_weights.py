@@ -23,7 +23,8 @@ from labelfix.equations.tangents import log_prob_tangent
 from labelfix.nets.classifiers import evaluating
 from labelfix.nets.datasets import BatchSource
 from labelfix.predictors.bilevel.teachers import WeightNet
-from labelfix.retrain.problem import Clock, Problem
+from labelfix.retrain.problem import Problem
+from labelfix.training.config import StepContext
 
 Named = dict[str, Tensor]
 
@@ -97,9 +98,8 @@ class ClidWeights(nn.Module):
         *,
         rate: float,
         source: BatchSource,
-        clock: Clock,
         fabric: Fabric,
-        generator: torch.Generator,
+        context: StepContext,
     ) -> None:
         """Where one is due, a meta step (Eq. 4 and 10): follow CLID's gradient.
 
@@ -108,18 +108,18 @@ class ClidWeights(nn.Module):
             inputs_B, targets_BK: the labelled batch.
             rate: of the virtual step.
             source: where CLID's rows come from.
-            clock: whose step was counted already.
             fabric: averages the gradient over processes.
-            generator: of the choice of CLID's rows.
+            context: of the step.
 
         Differs: the virtual step is a plain gradient step; the real one has momentum.
         """
-        if clock.step % self.config.every or clock.ramp(self.config.warm_up, 0) == 0:
+        due = (context.number + 1) % self.config.every == 0
+        if not due or context.ramp(self.config.warm_up, 0) == 0:
             return
         buffers = dict(net.named_buffers())
         with torch.random.fork_rng():  # the tangent must see the dropout of the virtual step
             losses_B, ahead = self._virtual_step(net, buffers, inputs_B, targets_BK, rate)
-        direction = self._direction(net, ahead, buffers, source, generator)
+        direction = self._direction(net, ahead, buffers, source, context.generator)
         with torch.random.fork_rng():
             _, tangent_BK = log_prob_tangent(net, {}, buffers, inputs_B, direction)
         alignment_B = -(targets_BK * tangent_BK).sum(-1)

@@ -18,7 +18,8 @@ from labelfix.equations import coteaching
 from labelfix.equations.cross_entropy import label_loss, weighted_soft_cross_entropy
 from labelfix.ranges import BelowOne, check_settings
 from labelfix.retrain.noise_split import NoiseRate
-from labelfix.retrain.problem import Clock, Problem
+from labelfix.retrain.problem import Problem
+from labelfix.training.config import EpochContext, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +54,21 @@ class Coteaching:
         self.task, self.config, self.data = task, config, task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets("first", "second")
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
-        self.plain, self.clock = list(self.modules.values()), Clock(task.epochs)
+        self.plain = list(self.modules.values())
         self.noise = NoiseRate(fabric, task)
-        self.modules |= {"clock": self.clock, "noise": self.noise}
+        self.modules["noise"] = self.noise
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.clock.start_epoch(epoch)
-        if 1 <= epoch <= max(1, self.config.ramp * self.task.epochs):
+    def epoch_rows(self, context: EpochContext) -> Tensor:
+        if 1 <= context.epoch <= max(1, self.config.ramp * context.epochs):
             self.noise.estimate(self.plain)
         return self.task.labelled
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        inputs_B = self.data.source.train_batch(rows, generator)
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        inputs_B = self.data.source.train_batch(rows, context.generator)
         soft_BK, weight_B = self.data.labels_of(rows)
         logits = [self.modules[name](inputs_B).float() for name in ("first", "second")]
-        chosen = [self._choose(label_loss(z_BK.detach(), soft_BK), logits) for z_BK in logits]
+        losses = [label_loss(z_BK.detach(), soft_BK) for z_BK in logits]
+        chosen = [self._choose(loss_B, logits, context) for loss_B in losses]
         first, second = (
             weighted_soft_cross_entropy(z_BK[taught], soft_BK[taught], weight_B[taught])
             for z_BK, taught in zip(logits, reversed(chosen), strict=True)
@@ -75,10 +76,10 @@ class Coteaching:
         share = torch.tensor(len(chosen[0]) / len(rows))
         return {"loss": first + second, "kept": share}
 
-    def _choose(self, loss_B: Tensor, logits: list[Tensor]) -> Tensor:
+    def _choose(self, loss_B: Tensor, logits: list[Tensor], context: StepContext) -> Tensor:
         """The rows that this net's peer is taught."""
-        share = coteaching.kept_share(self.clock.ramp(0, self.config.ramp), self.noise.rate)
-        if not self.config.disagreement or self.clock.ramp(self.config.warm_up, 0) == 0:
+        share = coteaching.kept_share(context.ramp(0, self.config.ramp), self.noise.rate)
+        if not self.config.disagreement or context.ramp(self.config.warm_up, 0) == 0:
             return coteaching.smallest_losses(loss_B, share)
         return coteaching.smallest_losses_of_disputed(loss_B, coteaching.disputed(*logits), share)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.retrain.clid_weights import ClidWeights
-from labelfix.retrain.problem import Clock, Problem
+from labelfix.retrain.problem import Problem
+from labelfix.training.config import EpochContext, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,26 +34,23 @@ class CrossEntropy:
         self.fabric, self.task, self.data = fabric, task, task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets("net")
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
-        self.net, self.clock = self.modules["net"], Clock(task.epochs)
-        self.modules["clock"] = self.clock
+        self.net = self.modules["net"]
         self.weigher = ClidWeights(task) if config.clid else None
         if self.weigher is not None:
             self.modules["weigher"] = self.weigher
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.clock.start_epoch(epoch)
+    def epoch_rows(self, context: EpochContext) -> Tensor:
         return self.task.labelled
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        self.clock.tick()
-        inputs_B = self.data.source.train_batch(rows, generator)
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        inputs_B = self.data.source.train_batch(rows, context.generator)
         soft_BK, weight_B = self.data.labels_of(rows)
         if self.weigher is None:
             logits_BK = self.modules["net"](inputs_B).float()
             return {"loss": weighted_soft_cross_entropy(logits_BK, soft_BK, weight_B)}
         self.weigher.update(
             self.net, inputs_B, soft_BK, rate=self.optimizers["net"].param_groups[0]["lr"],
-            source=self.data.source, clock=self.clock, fabric=self.fabric, generator=generator,
+            source=self.data.source, fabric=self.fabric, context=context,
         )  # fmt: skip
         logits_BK = self.modules["net"](inputs_B).float()
         return {"loss": self.weigher.loss(logits_BK, soft_BK)}

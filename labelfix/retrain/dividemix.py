@@ -27,8 +27,8 @@ from labelfix.nets.classifiers import evaluating, predict_logits, statistics_fro
 from labelfix.ranges import BelowOne, Positive, Within, check_settings
 from labelfix.retrain.clid_weights import ClidWeights
 from labelfix.retrain.noise_split import clean_probability, labelled_part, losses_on
-from labelfix.retrain.problem import Clock, Problem
-from labelfix.training.config import EpochReport
+from labelfix.retrain.problem import Problem
+from labelfix.training.config import EpochContext, EpochReport, StepContext
 
 NETS = ("first", "second")
 
@@ -95,27 +95,28 @@ class DivideMix:
         self.modules: dict[str, nn.Module] = task.nets(*NETS)
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
         self.plain = [self.modules[name] for name in NETS]
-        self.clock, self.split = Clock(task.epochs), Split(len(task.source))
-        steps = max(1, len(task.labelled) // task.batch_size)  # an epoch
-        enough = max(round(config.warm_up * task.epochs), -(-config.warm_up_steps // steps))
-        self.warm_epochs = max(1, min(enough, task.epochs // 2))
-        self.modules |= {"clock": self.clock, "split": self.split}
+        self.split = Split(len(task.source))
+        self.modules["split"] = self.split
         self.weighers = [ClidWeights(task) for _ in NETS] if config.clid else []
         for name, weigher in zip(NETS, self.weighers, strict=False):
             self.modules[f"{name}_weigher"] = weigher
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.clock.start_epoch(epoch)
-        if epoch < self.warm_epochs:
+    def epoch_rows(self, context: EpochContext) -> Tensor:
+        if context.epoch < self.warm_epochs(context.epochs):
             return self.task.labelled
         self._divide()
         return self.task.usable
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        self.clock.tick()
-        if self.clock.epoch < self.warm_epochs:
-            return {"loss": self._warm_up_loss(rows, generator)}
-        return {"loss": self._mixmatch_loss(rows, generator)}
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        if context.epoch < self.warm_epochs(context.epochs):
+            return {"loss": self._warm_up_loss(rows, context.generator)}
+        return {"loss": self._mixmatch_loss(rows, context)}
+
+    def warm_epochs(self, epochs: int) -> int:
+        """How many of the epochs are the warm-up."""
+        config, steps = self.config, max(1, len(self.task.labelled) // self.task.batch_size)
+        enough = max(round(config.warm_up * epochs), -(-config.warm_up_steps // steps))
+        return max(1, min(enough, epochs // 2))
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         rate, symmetry = self.split.noise_2.tolist()
@@ -159,10 +160,10 @@ class DivideMix:
         self.split.labelled_2N[net] = False
         self.split.labelled_2N[net, here] = torch.from_numpy(taken).to(self.data.device)
 
-    def unlabelled_weight(self) -> Tensor:
+    def unlabelled_weight(self, context: EpochContext) -> Tensor:
         """lambda_u at this epoch."""
-        start = self.warm_epochs / max(self.task.epochs - 1, 1)
-        ramp = self.clock.ramp(start, self.config.ramp)
+        start = self.warm_epochs(context.epochs) / max(context.epochs - 1, 1)
+        ramp = context.ramp(start, self.config.ramp)
         if self.config.unlabelled_weight >= 0:
             return torch.tensor(ramp * self.config.unlabelled_weight, device=self.data.device)
         rate, symmetry = self.split.noise_2.unbind()
@@ -179,14 +180,14 @@ class DivideMix:
             loss = loss + weighted_soft_cross_entropy(logits_BK, soft_BK, weight_B)
         return loss
 
-    def _mixmatch_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        views = [self.data.source.train_batch(rows, generator) for _ in range(2)]
+    def _mixmatch_loss(self, rows: Tensor, context: StepContext) -> Tensor:
+        views = [self.data.source.train_batch(rows, context.generator) for _ in range(2)]
         with evaluating(*self.plain):  # BatchNorm's statistics stay while labels are guessed
             means = [sum(net(x).float().softmax(-1) for x in views) / 2 for net in self.plain]
         here = rows.to(self.data.device)
         with statistics_from(views[0], *self.plain):
             return sum(
-                (self._loss_of(net, here, views, means, generator) for net in range(len(NETS))),
+                (self._loss_of(net, here, views, means, context) for net in range(len(NETS))),
                 start=torch.zeros((), device=self.data.device),
             )
 
@@ -206,22 +207,24 @@ class DivideMix:
 
     def _loss_of(
         self, net: int, here: Tensor, views: list[Tensor], means: list[Tensor],
-        generator: torch.Generator,
+        context: StepContext,
     ) -> Tensor:  # fmt: skip
         """One net's MixMatch loss (Eq. 8 to 12)."""
         name, labelled_B = NETS[net], self.split.labelled_2N[net, here]
         inputs_V, labelled_V = torch.cat(views), labelled_B.repeat(2)
         targets_VK = self._targets(net, here, labelled_B, means).repeat(2, 1)
-        partner_V = torch.randperm(len(inputs_V), generator=generator, device=inputs_V.device)
+        partner_V = torch.randperm(
+            len(inputs_V), generator=context.generator, device=inputs_V.device
+        )
         shape_1 = torch.full((1,), self.config.mixup, device=inputs_V.device)
-        share_1 = sample_beta(shape_1, shape_1, generator)
+        share_1 = sample_beta(shape_1, shape_1, context.generator)
         share_1 = torch.maximum(share_1, 1 - share_1)
         inputs_V, targets_VK = (mix(of_V, partner_V, share_1) for of_V in (inputs_V, targets_VK))
         if self.weighers and self._all_have(labelled_V):
             self.weighers[net].update(
                 self.plain[net], inputs_V[labelled_V], targets_VK[labelled_V],
                 rate=self.optimizers[name].param_groups[0]["lr"], source=self.data.source,
-                clock=self.clock, fabric=self.fabric, generator=generator,
+                fabric=self.fabric, context=context,
             )  # fmt: skip
         logits_VK = self.modules[name](inputs_V).float()
         loss = eq.balance_penalty(logits_VK)
@@ -234,7 +237,7 @@ class DivideMix:
             )
         if not bool(labelled_V.all()):
             guessed = logits_VK[~labelled_V], targets_VK[~labelled_V]
-            loss = loss + self.unlabelled_weight() * eq.unlabelled_loss(*guessed)
+            loss = loss + self.unlabelled_weight(context) * eq.unlabelled_loss(*guessed)
         return loss
 
 

@@ -19,7 +19,8 @@ from labelfix.equations.elr import average_momentum, early_learning_penalty, rem
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating, statistics_from
 from labelfix.ranges import BelowOne, NotNegative, check_settings
-from labelfix.retrain.problem import Clock, Problem, all_gather_rows
+from labelfix.retrain.problem import Problem, all_gather_rows
+from labelfix.training.config import EpochContext, StepContext
 
 NETS = ("first", "second")
 AVERAGES = ("first_average", "second_average")
@@ -70,23 +71,21 @@ class ELR:
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
         self.plain = [self.modules[name] for name in NETS]
         self.averages = [deepcopy(net).requires_grad_(False).eval() for net in self.plain]
-        self.clock = Clock(task.epochs)
         self.memory = Memory(*task.targets.soft_labels.shape)
         if not task.targets.one_hot:
             self.memory.t_2NK.copy_(torch.from_numpy(task.targets.soft_labels))
         self.modules |= dict(zip(AVERAGES, self.averages, strict=True))
-        self.modules |= {"clock": self.clock, "memory": self.memory}
+        self.modules["memory"] = self.memory
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.clock.start_epoch(epoch)
+    def epoch_rows(self, context: EpochContext) -> Tensor:
         return self.task.labelled
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        self._average(self.clock.tick())
-        inputs_B = self.data.source.train_batch(rows, generator)
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        self._average(context.number)
+        inputs_B = self.data.source.train_batch(rows, context.generator)
         soft_BK, weight_B = self.data.labels_of(rows)
         memories = self._remember(rows, inputs_B)
-        partner_B, share_1 = self._mixing(len(rows), generator)
+        partner_B, share_1 = self._mixing(len(rows), context.generator)
         mixed_B, mixed_BK = mix(inputs_B, partner_B, share_1), mix(soft_BK, partner_B, share_1)
         loss = torch.zeros((), device=self.data.device)
         with statistics_from(inputs_B, *self.plain):

@@ -9,7 +9,7 @@ Shape suffixes: B rows of the batch, N rows, K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -23,9 +23,9 @@ from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating
 from labelfix.ranges import AtLeastOne, NotNegative, OneOf, Positive, Share, check_settings
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
-from labelfix.retrain.problem import Clock, Problem
+from labelfix.retrain.problem import Problem
 from labelfix.retrain.reliability import ReliabilityMemory, UpperLoss, measured
-from labelfix.training.config import EpochReport
+from labelfix.training.config import EpochContext, EpochReport, StepContext
 
 NETS = ("first", "second")
 
@@ -75,7 +75,7 @@ class HRPConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What one net is told by the other of a batch.
+    """What one net says of a batch, for the other to learn by.
 
     Attributes:
         targets_BK: t, labels refined by sure predictions.
@@ -112,30 +112,31 @@ class HRP:
         self.data = task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets(*NETS)
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
-        self.plain, self.clock = [self.modules[name] for name in NETS], Clock(task.epochs)
+        self.plain = [self.modules[name] for name in NETS]
         self.memory = ReliabilityMemory(task, config.memory)
         self.checked = CheckedAccuracy(task.targets.right, nets=2).to(fabric.device)
-        self.modules |= {"clock": self.clock, "memory": self.memory, "checked": self.checked}
+        self.modules |= {"memory": self.memory, "checked": self.checked}
         self.upper = UpperLoss(fabric, task, task.batch_size // 2)
         self.refines = task.targets.one_hot
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.checked.close_epoch(self.fabric, watched=self._relabels())  # the epoch that is over
-        self.clock.start_epoch(epoch)
+    def epoch_rows(self, context: EpochContext) -> Tensor:
+        if context.epoch:
+            over = replace(context, epoch=context.epoch - 1)
+            self.checked.close_epoch(self.fabric, watched=self._relabels(over))
         return self.task.usable
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         return {}
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        step, source = self.clock.tick(), self.data.source
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        source, generator = self.data.source, context.generator
         weak_B, strong_B = source.train_batch(rows, generator), source.strong_batch(rows, generator)
-        asked = self.config.reliabilities != "none" and step % self.config.meta_every == 0
-        advice = [self._advise(net, rows, weak_B, asked, generator) for net in range(2)]
+        asked = self.config.reliabilities != "none" and context.number % self.config.meta_every == 0
+        advice = [self._advise(net, rows, weak_B, asked, context) for net in range(2)]
         partner_B = torch.randperm(len(rows), generator=generator, device=weak_B.device)
         loss = torch.zeros((), device=weak_B.device)
-        for name, told in zip(NETS, reversed(advice), strict=True):
-            loss = loss + self._loss(name, told, weak_B, strong_B, partner_B, generator)
+        for name, advised in zip(NETS, reversed(advice), strict=True):
+            loss = loss + self._loss(name, advised, weak_B, strong_B, partner_B, context)
         total_B = (advice[0].total_B + advice[1].total_B) / 2
         return {
             "loss": loss,
@@ -148,19 +149,19 @@ class HRP:
     # --- what a net says of a batch --------------------------------------------------------
 
     def _advise(
-        self, net: int, rows: Tensor, weak_B: Tensor, asked: bool, generator: torch.Generator
+        self, net: int, rows: Tensor, weak_B: Tensor, asked: bool, context: StepContext
     ) -> Advice:
         here = rows.to(self.data.device)
         labels_BK, weight_B = self.data.labels_of(rows)
         labels_BK = labels_BK * (weight_B > 0)[:, None]
-        p_BK = self._probabilities(net, here, weak_B, labels_BK, asked, generator)
+        p_BK = self._probabilities(net, here, weak_B, labels_BK, asked, context.generator)
         best_B, own_B = p_BK.max(-1)
         sure_B = eq.above_chance(best_B, p_BK.shape[1]) >= self.config.sure
         own_BK = F.one_hot(own_B, p_BK.shape[1]).to(p_BK)
         alpha_B, beta_B = self.memory.label_2N[net, here], self.memory.pseudo_2N[net, here]
         known_BK = torch.where((weight_B > 0)[:, None], labels_BK, p_BK)
         self.checked.count(here, own_B)
-        replaced_B = sure_B & self._relabels() & (self.checked.fell == 0)
+        replaced_B = sure_B & self._relabels(context) & (self.checked.fell == 0)
         targets_BK = torch.where(replaced_B[:, None], own_BK, known_BK)
         if self.config.reliabilities == "coupled":
             share_B1 = (alpha_B / (alpha_B + beta_B + eq.TINY))[:, None]
@@ -174,9 +175,9 @@ class HRP:
             pseudo_B=beta_B if self.config.reliabilities == "disentangled" else total_B,
         )  # fmt: skip
 
-    def _relabels(self) -> bool:
-        """Whether sure predictions may replace labels in the epoch under way."""
-        return self.refines and self.clock.ramp(0, self.config.ramp) >= 1
+    def _relabels(self, context: EpochContext) -> bool:
+        """Whether sure predictions may replace labels in an epoch."""
+        return self.refines and context.ramp(0, self.config.ramp) >= 1
 
     def _probabilities(
         self, net: int, here: Tensor, weak_B: Tensor, labels_BK: Tensor, asked: bool,
@@ -195,34 +196,36 @@ class HRP:
     # --- what a net learns -----------------------------------------------------------------
 
     def _loss(
-        self, name: str, told: Advice, weak_B: Tensor, strong_B: Tensor, partner_B: Tensor,
-        generator: torch.Generator,
+        self, name: str, advice: Advice, weak_B: Tensor, strong_B: Tensor, partner_B: Tensor,
+        context: StepContext,
     ) -> Tensor:  # fmt: skip
         """Eq. 15 for one net, all views in one pass."""
         config, size = self.config, len(weak_B)
         mixes = config.mixup != "none"
-        views, share_B = [weak_B, strong_B], torch.ones_like(told.total_B)
+        views, share_B = [weak_B, strong_B], torch.ones_like(advice.total_B)
         if mixes:
             shapes = eq.mixup_shapes(
-                told.total_B, partner_B, config.concentration,
+                advice.total_B, partner_B, config.concentration,
                 symmetric=config.mixup == "symmetric",
             )  # fmt: skip
-            share_B = sample_beta(*shapes, generator)
+            share_B = sample_beta(*shapes, context.generator)
             views.append(mix(weak_B, partner_B, share_B))
         logits, z = self.modules[name](torch.cat(views), embeddings=True)
         logits = logits.float()
         weak, strong = logits[:size], logits[size : 2 * size]
-        loss = eq.reweighted_cross_entropy(weak, told.targets_BK, told.total_B, config.intensity)
+        loss = eq.reweighted_cross_entropy(
+            weak, advice.targets_BK, advice.total_B, config.intensity
+        )
         loss = loss + eq.view_consistency_loss(strong, weak)
-        ramp = self.clock.ramp(0, config.ramp)
+        ramp = context.ramp(0, config.ramp)
         if mixes:
-            gate_B = self._gate(told.total_B, partner_B, share_B)
-            targets_BK = mix(told.targets_BK, partner_B, share_B)
+            gate_B = self._gate(advice.total_B, partner_B, share_B)
+            targets_BK = mix(advice.targets_BK, partner_B, share_B)
             loss = loss + ramp * eq.ram_loss(logits[2 * size :], targets_BK, gate_B)
         if config.contrast > 0:
             loss = loss + ramp * config.contrast * eq.cdcl_loss(
-                z[: 2 * size].float(), told.own_B.repeat(2), told.sure_B.repeat(2),
-                eq.unit_range(told.pseudo_B).repeat(2), config.temperature,
+                z[: 2 * size].float(), advice.own_B.repeat(2), advice.sure_B.repeat(2),
+                eq.unit_range(advice.pseudo_B).repeat(2), config.temperature,
             )  # fmt: skip
         return loss
 

@@ -1,4 +1,4 @@
-"""What every retraining method is given: labels, rows, nets, and how far the training is."""
+"""What every retraining method is given: labels, rows and nets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Problem:
         source: the N rows.
         targets: their labels.
         images: whether rows are images: SGD for convolutions, AdamW for features.
-        epochs, batch_size: of the training loop.
+        batch_size: of the training loop.
         seed: of draws that are made once, such as a held-out part.
     """
 
@@ -78,7 +78,6 @@ class Problem:
     source: BatchSource
     targets: Targets
     images: bool
-    epochs: int
     batch_size: int
     seed: int = 0
 
@@ -135,54 +134,6 @@ class RowsOnDevice:
         """Soft labels ``(B, K)`` and weights ``(B,)`` of rows (int64, CPU)."""
         here = rows.to(self.device)
         return self.soft_NK[here], self.weight_N[here]
-
-
-class Clock(nn.Module):
-    """How far a training is, kept in buffers so that a resumed run knows it too."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self.epochs = epochs
-        self.epoch_buffer: Tensor
-        self.step_buffer: Tensor
-        self.register_buffer("epoch_buffer", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("step_buffer", torch.zeros((), dtype=torch.int64))
-        self._known: tuple[int, int] | None = None
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under way, from 0."""
-        return self._read()[0]
-
-    @property
-    def step(self) -> int:
-        """The steps that were begun."""
-        return self._read()[1]
-
-    def start_epoch(self, epoch: int) -> None:
-        """To be called from ``epoch_rows``."""
-        self._write(epoch, self.step)
-
-    def tick(self) -> int:
-        """Counts a step and returns its number, from 0."""
-        step = self.step
-        self._write(self.epoch, step + 1)
-        return step
-
-    def ramp(self, start: float, length: float) -> float:
-        """0 until ``start``, then linear to 1 within ``length``, both shares of the epochs."""
-        done = self.epoch / max(self.epochs - 1, 1)
-        return min(1.0, max(0.0, (done - start) / length)) if length > 0 else float(done >= start)
-
-    def _read(self) -> tuple[int, int]:
-        if self._known is None:  # once: reading waits for a GPU
-            self._known = int(self.epoch_buffer), int(self.step_buffer)
-        return self._known
-
-    def _write(self, epoch: int, step: int) -> None:
-        self._known = epoch, step
-        self.epoch_buffer.fill_(epoch)
-        self.step_buffer.fill_(step)
 
 
 def all_gather_rows(fabric: Fabric, *values: Tensor) -> tuple[Tensor, ...]:

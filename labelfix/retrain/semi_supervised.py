@@ -18,7 +18,8 @@ from labelfix.equations import semi_supervised as ssl
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.ranges import NotNegative, Share, check_settings
 from labelfix.retrain.clid_weights import ClidWeights
-from labelfix.retrain.problem import Clock, Problem, all_gather_rows
+from labelfix.retrain.problem import Problem, all_gather_rows
+from labelfix.training.config import EpochContext, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +76,20 @@ class SemiSupervised:
         self.data = task.on(fabric.device)
         self.modules: dict[str, nn.Module] = task.nets("net")
         self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
-        self.net, self.clock = self.modules["net"], Clock(task.epochs)
+        self.net = self.modules["net"]
         self.sure = SurePseudoLabels(len(task.source))
-        self.modules |= {"clock": self.clock, "sure": self.sure}
+        self.modules["sure"] = self.sure
         self.weigher = ClidWeights(task) if config.clid else None
         if self.weigher is not None:
             self.modules["weigher"] = self.weigher
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.clock.start_epoch(epoch)
+    def epoch_rows(self, context: EpochContext) -> Tensor:
         return self.task.usable
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         """``rows`` are the unlabelled batch; as many labelled ones are drawn beside them."""
-        self.clock.tick()
-        source, taught = self.data.source, self._draw_labelled(len(rows), generator)
+        source, generator = self.data.source, context.generator
+        taught = self._draw_labelled(len(rows), generator)
         inputs = (
             source.train_batch(taught, generator),
             source.train_batch(rows, generator),
@@ -99,7 +99,7 @@ class SemiSupervised:
         if self.weigher is not None:
             self.weigher.update(
                 self.net, inputs[0], soft_BK, rate=self.optimizers["net"].param_groups[0]["lr"],
-                source=source, clock=self.clock, fabric=self.fabric, generator=generator,
+                source=source, fabric=self.fabric, context=context,
             )  # fmt: skip
         logits = self.modules["net"](torch.cat(inputs)).float().chunk(3)
         supervised = (

@@ -13,6 +13,48 @@ from labelfix.ranges import AtLeastOne, BelowOne, NotNegative, OneOf, Seed, chec
 from labelfix.training.devices import PRECISIONS
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpochContext:
+    """Which epoch of a training begins.
+
+    Attributes:
+        epoch, epochs: the epoch under way, from 0, and how many there are.
+        generator: what is drawn is drawn from it: on the CPU where an epoch begins, on the device
+            in a step.
+    """
+
+    epoch: int
+    epochs: int
+    generator: torch.Generator
+
+    def ramp(self, start: float, length: float) -> float:
+        """0 until ``start``, then linear to 1 within ``length``, both shares of the epochs."""
+        done = self.epoch / max(self.epochs - 1, 1)
+        return min(1.0, max(0.0, (done - start) / length)) if length > 0 else float(done >= start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContext(EpochContext):
+    """Which step of a training begins; the loop counts, so that methods need not.
+
+    Attributes:
+        step, steps: the step of this epoch, from 0, and how many it has.
+    """
+
+    step: int
+    steps: int
+
+    @property
+    def number(self) -> int:
+        """The steps before this one, from 0, if every epoch has as many as this one."""
+        return self.epoch * self.steps + self.step
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is over in the middle of this step, in (0, 1)."""
+        return (self.epoch + (self.step + 0.5) / self.steps) / self.epochs
+
+
 class Method(Protocol):
     """What the loop trains. All state lives in `modules` (parameters, buffers) and `optimizers`.
 
@@ -31,12 +73,15 @@ class Method(Protocol):
     optimizers: dict[str, Optimizer]
     manual_update: bool
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        """The rows (int64, CPU) that epoch 0, 1, ... draws its batches from, in any order."""
+    def epoch_rows(self, context: EpochContext) -> Tensor:
+        """The rows (int64, CPU) that an epoch draws its batches from, in any order.
+
+        Not called again where a training resumes in the middle of an epoch.
+        """
         ...
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """One step on rows (int64, CPU); `generator` is the device's. Scalars, "loss" among them.
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        """One step on rows (int64, CPU); scalars, "loss" among them.
 
         The nets are in train mode, except modules without any trainable parameter: those stay in
         the mode the method chose.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from labelfix.errors import DegenerateLearningError
 from labelfix.training.checkpoint import load_checkpoint, restore, save_checkpoint
-from labelfix.training.config import EpochReport, LoopConfig, Method
+from labelfix.training.config import EpochContext, EpochReport, LoopConfig, Method, StepContext
 from labelfix.training.devices import seed_global
 
 INIT, ROWS = 2**32 - 1, 2**32 - 2  # "step" numbers of the draws that belong to no step
@@ -135,7 +135,8 @@ class Worker:
     def _draw_rows(self, epoch: int) -> Tensor:
         """The epoch's rows in shuffled order, the same in every process."""
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, epoch, ROWS, 0))
-        rows = self.method.epoch_rows(epoch, generator)
+        context = EpochContext(epoch=epoch, epochs=self.config.epochs, generator=generator)
+        rows = self.method.epoch_rows(context)
         return rows[torch.randperm(len(rows), generator=generator)]
 
     def _step(self, rows: Tensor, step: int, steps: int) -> Tensor:
@@ -144,15 +145,15 @@ class Worker:
         seed = derive_seed(config.seed, epoch, step, self.fabric.global_rank)
         # dropout within the nets knows only the global generator
         seed_global(seed, self.fabric.device)
-        factor = lr_factor(
-            (epoch + (step + 0.5) / steps) / config.epochs,
-            warmup=config.warmup,
-            schedule=config.schedule,
-        )
+        context = StepContext(
+            epoch=epoch, epochs=config.epochs, step=step, steps=steps,
+            generator=self.generator.manual_seed(seed),
+        )  # fmt: skip
+        factor = lr_factor(context.progress, warmup=config.warmup, schedule=config.schedule)
         for optimizer in method.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-        metrics = method.step(rows, self.generator.manual_seed(seed))
+        metrics = method.step(rows, context)
         if not method.manual_update:
             for optimizer in method.optimizers.values():
                 optimizer.zero_grad()

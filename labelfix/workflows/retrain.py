@@ -149,7 +149,7 @@ def train_and_test(
     task, loop = plan(
         material, targets_of(material.labels, config.labels, shared, config.uses), config
     )
-    checkpoint = _checkpoint(out, material, task, config)
+    checkpoint = _checkpoint(out, material, task, loop, config)
     trained = _train(task, loop, config, checkpoint, report)
     device, seen = pick_device(config.device), material.test or material.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
@@ -194,7 +194,6 @@ def plan(
         source=material.train.source_for(targets.codes),
         targets=targets,
         images=material.pixels is not None,
-        epochs=loop.epochs,
         batch_size=loop.batch_size,
         seed=config.seed,
     )
@@ -273,7 +272,11 @@ def targets_of(
 
 
 def _checkpoint(
-    out: Path, material: CorrectedDataset, task: Problem, config: RetrainConfig
+    out: Path,
+    material: CorrectedDataset,
+    task: Problem,
+    loop: LoopConfig,
+    config: RetrainConfig,
 ) -> Path:
     """Where this very training keeps its state; those of others are removed.
 
@@ -284,7 +287,7 @@ def _checkpoint(
         name: digest(value) for name, value in vars(task.targets).items() if value is not None
     }
     key = fingerprint(
-        config=asdict(config), epochs=task.epochs, targets=targets, code=code_fingerprint(),
+        config=asdict(config), epochs=loop.epochs, targets=targets, code=code_fingerprint(),
         rows=digest(material.train.keys), backbone=material.backbone, weights=material.weights,
     )  # fmt: skip
     own = out / f"checkpoint-{key[:12]}.pt"

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from builders import draw_picture, make_blobs
+from builders import draw_picture, make_blobs, step_of
 from sklearn.mixture import GaussianMixture
 
 from labelfix.equations import dividemix as eq
@@ -20,7 +20,7 @@ from labelfix.nets.classifiers import (
 from labelfix.nets.datasets import FeatureSource, ImageSource
 from labelfix.retrain import dividemix, hrp, noise_split
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
-from labelfix.retrain.problem import Clock, Problem, Targets
+from labelfix.retrain.problem import Problem, Targets
 from labelfix.retrain.registry import METHODS, retrain, settings_of
 from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.devices import make_fabric
@@ -50,13 +50,12 @@ def targets_on(blobs, **changes):
     return Targets(**fields | changes)
 
 
-def task_on(blobs, epochs=3, **changes):
+def task_on(blobs, **changes):
     return Problem(
         make_net=partial(feature_net, like=blobs.features),
         source=FeatureSource(blobs.features),
         targets=targets_on(blobs, **changes),
         images=False,
-        epochs=epochs,
         batch_size=32,
     )
 
@@ -77,7 +76,7 @@ def states(result):
 @pytest.mark.parametrize(("method", "changes"), VARIANTS)
 def test_learns_from_noisy_labels(method, changes):
     blobs = make_blobs(rows=240, noise=0.3, missing=20, checked=40)
-    found = retrain(method, task_on(blobs, epochs=12), settings_of(method, changes), loop=loop(12))
+    found = retrain(method, task_on(blobs), settings_of(method, changes), loop=loop(12))
     fresh = make_blobs(rows=240, noise=0.3, missing=20, checked=40)
     assert accuracy(found.net, fresh) > 0.85
     assert all(np.isfinite(list(report.metrics.values())).all() for report in found.history)
@@ -107,12 +106,12 @@ def stopping(fabric, *, method, task, settings, at):
     built = METHODS[method].build(fabric, task, settings)
     step, count = built.step, 0
 
-    def counted(rows, generator):
+    def counted(rows, context):
         nonlocal count
         count += 1
         if count == at:
             raise KeyboardInterrupt
-        return step(rows, generator)
+        return step(rows, context)
 
     built.step = counted
     return built
@@ -135,7 +134,6 @@ def test_rows_that_may_not_be_seen_change_nothing(method):
             source=scaled_source(features, blobs.features),
             targets=targets_on(blobs, soft_labels=soft, usable=usable, weights=weights),
             images=False,
-            epochs=2,
             batch_size=32,
         )
         found.append(states(retrain(method, task, settings_of(method, ()), loop=loop(2))))
@@ -170,7 +168,6 @@ def test_images_are_learned_from_too(method):
             right=np.where(np.arange(96) < 30, right, -1).astype(np.int32),
         ),
         images=True,
-        epochs=3,
         batch_size=16,
     )
     found = retrain(method, task, settings_of(method, ()), loop=loop(3))
@@ -196,17 +193,6 @@ def test_settings_are_parsed_by_their_types():
     assert settings_of("ce", []) == METHODS["ce"].settings
     with pytest.raises(InputError, match="elr has no setting 'gate'; --set one of strength"):
         settings_of("elr", ["gate=true"])
-
-
-def test_the_clock_outlives_a_checkpoint():
-    clock = Clock(11)
-    clock.start_epoch(4)
-    assert [clock.tick(), clock.tick()] == [0, 1]
-    other = Clock(11)
-    other.load_state_dict(clock.state_dict())
-    assert (other.epoch, other.step) == (4, 2)
-    assert other.ramp(0.2, 0.4) == pytest.approx(0.5)
-    assert (other.ramp(0.5, 0.4), other.ramp(0.1, 0.1), other.ramp(0.4, 0)) == (0, 1, 1)
 
 
 # --- the split ------------------------------------------------------------------------------
@@ -259,7 +245,7 @@ def test_dividemix_divides_by_the_other_net_and_never_into_nothing():
     with torch.no_grad():  # a first net without any opinion, and one with a strong one
         for parameter in method.plain[0].parameters():
             parameter.zero_()
-    method.epoch_rows(2, torch.Generator())
+    method.epoch_rows(step_of(2))
     split = method.split
     assert (split.clean_2N[1][blobs.given >= 0] == 1).all()  # equal losses tell nothing apart
     assert (split.clean_2N[0][blobs.given >= 0] < 1).any()
@@ -279,7 +265,7 @@ def test_soft_labels_count_for_no_less_than_they_say():
         task = task_on(blobs, soft_labels=labels_NK)
         fabric = make_fabric("cpu", 1, 1, "32-true")
         methods.append(dividemix.DivideMix(fabric, task, dividemix.DivideMixConfig()))
-        methods[-1].epoch_rows(2, torch.Generator())
+        methods[-1].epoch_rows(step_of(2))
     told, untold = (method.split.clean_2N for method in methods)
     assert (told >= torch.from_numpy(soft_NK).amax(1) - 1e-6).all()
     assert (untold < 0.7).any()
@@ -288,10 +274,10 @@ def test_soft_labels_count_for_no_less_than_they_say():
 def test_dividemix_trains_where_all_or_no_rows_of_a_batch_are_labelled():
     blobs = make_blobs(rows=90)
     method = built("dividemix", blobs)
-    method.epoch_rows(2, torch.Generator().manual_seed(0))
+    method.epoch_rows(step_of(2))
     for labelled in (True, False):
         method.split.labelled_2N[:] = labelled
-        loss = method.step(torch.arange(30), torch.Generator().manual_seed(0))["loss"]
+        loss = method.step(torch.arange(30), step_of(2))["loss"]
         loss.backward()
         assert loss.isfinite()
 
@@ -315,7 +301,6 @@ def test_dividemix_guesses_without_moving_batchnorm():
         source=ImageSource(images),
         targets=targets_on(make_blobs(rows=48)),
         images=True,
-        epochs=3,
         batch_size=16,
     )
     method = dividemix.DivideMix(
@@ -325,9 +310,9 @@ def test_dividemix_guesses_without_moving_batchnorm():
     for net in method.plain:
         norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
         norm.register_forward_hook(lambda m, i, o: seen.append((m.training, len(o))))
-    method.epoch_rows(2, torch.Generator())
+    method.epoch_rows(step_of(2))
     seen.clear()
-    method.step(torch.arange(16), torch.Generator().manual_seed(0))
+    method.step(torch.arange(16), step_of(2))
     guessing, following, learning = seen[:4], seen[4:6], seen[6:]
     assert guessing == [(False, 16)] * 4
     assert following == [(True, 16)] * 2
@@ -339,22 +324,22 @@ def test_dividemix_guesses_without_moving_batchnorm():
     [(20, 0.15, 0, 3), (20, 0.15, 25, 5), (20, 0.15, 1000, 10), (2, 0.0, 0, 1), (1, 0.5, 9, 1)],
 )
 def test_dividemix_warms_up_for_enough_steps(epochs, share, steps, expected):
-    task = task_on(make_blobs(rows=160), epochs=epochs)  # five steps an epoch
+    task = task_on(make_blobs(rows=160))  # five steps an epoch
     config = dividemix.DivideMixConfig(warm_up=share, warm_up_steps=steps)
     method = dividemix.DivideMix(make_fabric("cpu", 1, 1, "32-true"), task, config)
-    assert method.warm_epochs == expected
+    assert method.warm_epochs(epochs) == expected
 
 
 def test_lambda_u_follows_the_noise_of_the_labels():
     blobs = make_blobs(rows=300, noise=0.5, checked=0)
     method = built("dividemix", blobs)
-    method.epoch_rows(2, torch.Generator())
+    method.epoch_rows(step_of(2))
     rate, symmetry = method.split.noise_2
     expected = eq.unlabelled_weight(rate, symmetry, 3)
-    assert float(method.unlabelled_weight()) == pytest.approx(float(expected))
+    assert float(method.unlabelled_weight(step_of(2))) == pytest.approx(float(expected))
     fixed = built("dividemix", blobs, unlabelled_weight=7)
-    fixed.epoch_rows(2, torch.Generator())
-    assert float(fixed.unlabelled_weight()) == 7
+    fixed.epoch_rows(step_of(2))
+    assert float(fixed.unlabelled_weight(step_of(2))) == 7
 
 
 def test_dividemix_says_that_ranks_helped():
@@ -388,13 +373,13 @@ def test_reliabilities_are_measured_every_other_step_and_kept_a_row():
     method = built("hrp", make_blobs(rows=120), memory=0.5)
     rows = torch.arange(40)
     before = method.memory.label_2N.clone()
-    method.step(rows, torch.Generator().manual_seed(0))
+    method.step(rows, step_of(2))
     first = method.memory.label_2N.clone()
     assert not torch.equal(first[:, :40], before[:, :40])
     assert torch.equal(first[:, 40:], before[:, 40:])
     # half of the start, 1, and half of B alpha, whose mean is 1 where any row helps
     assert first[:, :40].mean(1).tolist() == pytest.approx([1, 1], abs=1e-4)
-    method.step(rows, torch.Generator().manual_seed(1))
+    method.step(rows, step_of(2, step=1, steps=2))
     assert torch.equal(method.memory.label_2N, first)
 
 
@@ -407,12 +392,11 @@ def test_sure_predictions_replace_labels_after_the_ramp_unless_labels_are_soft(s
         labels_NK = 0.9 * labels_NK + np.float32(0.1 / 3)
         task = task_on(blobs, soft_labels=labels_NK)
         method = hrp.HRP(make_fabric("cpu", 1, 1, "32-true"), task, hrp.HRPConfig(sure=0.0))
-    rows, generator = torch.arange(60), torch.Generator().manual_seed(0)
+    rows = torch.arange(60)
     x_BD = method.data.source.test_batch(rows)
     targets = {}
     for epoch in (0, 2):
-        method.clock.start_epoch(epoch)
-        targets[epoch] = method._advise(0, rows, x_BD, False, generator).targets_BK
+        targets[epoch] = method._advise(0, rows, x_BD, False, step_of(epoch)).targets_BK
     own_B = method.plain[0].eval()(x_BD).argmax(1)
     assert torch.equal(targets[0], torch.from_numpy(labels_NK))
     expected = torch.from_numpy(labels_NK) if soft else torch.eye(3)[own_B]
@@ -430,7 +414,7 @@ def test_without_checked_rows_hrp_follows_clid():
 
 def test_helpful_labels_have_the_higher_reliability():
     blobs = make_blobs(rows=240, noise=0.4, checked=60)
-    task = task_on(blobs, epochs=8)
+    task = task_on(blobs)
     trained = train(
         partial(METHODS["hrp"].build, task=task, config=settings_of("hrp", ())), loop(8)
     )
@@ -441,7 +425,7 @@ def test_helpful_labels_have_the_higher_reliability():
 
 def test_gates_at_their_lower_bound_are_mended_said_and_do_not_stop_learning():
     blobs, nothing = make_blobs(rows=240, noise=0.3, checked=40), np.zeros(240, np.float32)
-    task = task_on(blobs, epochs=12, label_reliability=nothing, pseudo_reliability=nothing)
+    task = task_on(blobs, label_reliability=nothing, pseudo_reliability=nothing)
     found = retrain("hrp", task, settings_of("hrp", ["meta_every=1000000"]), loop=loop(12))
     assert "in 12 of 12 epochs most reliabilities sank" in hrp.remarks(found.history)[0]
     assert accuracy(found.net, blobs) > 0.85
@@ -480,12 +464,12 @@ def test_hrp_watches_only_while_it_relabels(soft):
     labels_NK = np.eye(3, dtype=np.float32)[blobs.given]
     task = task_on(blobs, soft_labels=0.9 * labels_NK + np.float32(0.1 / 3) if soft else labels_NK)
     method = hrp.HRP(make_fabric("cpu", 1, 1, "32-true"), task, hrp.HRPConfig())
-    right_N, generator = torch.from_numpy(task.targets.right).long(), torch.Generator()
+    right_N = torch.from_numpy(task.targets.right).long()
     fell = []
+    # of three epochs: the ramp is over in the second
     for epoch, told in enumerate((right_N, (right_N + 1) % 3, (right_N + 1) % 3)):
-        method.clock.start_epoch(epoch)  # of 3: the ramp is over in the second
         method.checked.count(torch.arange(60), told)
-        method.epoch_rows(epoch + 1, generator)
+        method.epoch_rows(step_of(epoch + 1))
         fell.append(bool(method.checked.fell))
     assert fell == [False, not soft, not soft]
 
@@ -502,11 +486,10 @@ def test_two_nets_are_no_more_rows_and_unchecked_rows_tell_nothing():
 def test_predictions_that_got_worse_on_checked_rows_replace_no_labels():
     blobs = make_blobs(rows=60)
     method = built("hrp", blobs, sure=0.0)
-    rows, generator = torch.arange(60), torch.Generator().manual_seed(0)
+    rows = torch.arange(60)
     x_BD = method.data.source.test_batch(rows)
-    method.clock.start_epoch(2)
     method.checked.fell.fill_(1)
-    told = method._advise(0, rows, x_BD, False, generator)
+    told = method._advise(0, rows, x_BD, False, step_of(2))
     assert torch.equal(told.targets_BK, torch.eye(3)[torch.from_numpy(blobs.given).long()])
     reports = [
         EpochReport(epoch=e, epochs=4, metrics={"fell": float(e > 2)}, seconds=0) for e in range(5)
@@ -526,7 +509,7 @@ def test_hrp_says_that_gates_sank():
 @pytest.mark.parametrize("method", ["elr", "dividemix", "hrp", "flexmatch", "cdr"])
 def test_two_processes(method):
     blobs = make_blobs(rows=160, missing=8)
-    task = task_on(blobs, epochs=2)
+    task = task_on(blobs)
     found = [retrain(method, task, settings_of(method, ()), loop=loop(2, devices=2)) for _ in "ab"]
     assert [r.metrics for r in found[0].history] == [r.metrics for r in found[1].history]
     assert accuracy(found[0].net, blobs) > 0.4

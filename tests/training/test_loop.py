@@ -41,14 +41,14 @@ class Regression:
         self.modules = {"net": self.plain, "frozen": nn.Linear(2, 2).requires_grad_(False)}
         self.optimizers = {"net": torch.optim.SGD(self.plain.parameters(), lr=0.1, momentum=0.9)}
 
-    def epoch_rows(self, epoch, generator):
+    def epoch_rows(self, context):
         return torch.arange(50)
 
-    def step(self, rows, generator):
+    def step(self, rows, context):
         self.steps += 1
         if self.steps == self.stop_at:
             raise KeyboardInterrupt
-        x = torch.randn(len(rows), 6, generator=generator, device=self.fabric.device)
+        x = torch.randn(len(rows), 6, generator=context.generator, device=self.fabric.device)
         if self.store is not None:
             x = x + self.store[rows].float().mean(dim=(1, 2, 3))[:, None]
         loss = (self.modules["net"](x)[:, 0] - rows / 50).square().mean()

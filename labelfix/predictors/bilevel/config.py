@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Protocol
 
-import torch
 from torch import Tensor
 
 from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.teachers import Teacher
 from labelfix.predictors.bilevel.upper_losses import STEERED_BY_CHECKED
 from labelfix.ranges import AtLeastOne, BelowOne, NotNegative, OneOf, Positive, check_settings
+from labelfix.training.config import StepContext
 
 if TYPE_CHECKING:
     from labelfix.predictors.bilevel.trainer import FoldTrainer
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 class Rule(Protocol):
     """What a method does with some noisy rows: the student's steps and the teacher's."""
 
-    def step(
-        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def step(self, trainer: FoldTrainer, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         """Scalars, "loss" and "upper" among them."""
         ...
 

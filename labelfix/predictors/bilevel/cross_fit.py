@@ -74,7 +74,7 @@ def cross_fit(
             on_epoch(before + report.epoch, task.fold_count * settings.epochs, report)
 
         trained = train(
-            partial(_build, task=task, plan=plan, fold=fold, epochs=settings.epochs),
+            partial(_build, task=task, plan=plan, fold=fold),
             replace(settings, seed=_fold_seed(loop.seed, fold)),
             checkpoint=None if scratch is None else scratch / f"fold{fold}.pt",
             on_epoch=tell,
@@ -102,10 +102,8 @@ def _loop_of(task: FoldTask, plan: BilevelMethod, loop: LoopConfig) -> LoopConfi
     return replace(loop, batch_size=batch, precision=precision)
 
 
-def _build(
-    fabric: Fabric, *, task: FoldTask, plan: BilevelMethod, fold: int, epochs: int
-) -> FoldTrainer:
-    return FoldTrainer(fabric, task=task, plan=plan, fold=fold, epochs=epochs)
+def _build(fabric: Fabric, *, task: FoldTask, plan: BilevelMethod, fold: int) -> FoldTrainer:
+    return FoldTrainer(fabric, task=task, plan=plan, fold=fold)
 
 
 @torch.no_grad()

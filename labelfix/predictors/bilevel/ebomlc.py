@@ -18,6 +18,7 @@ from labelfix.equations.weight_vectors import combine, inner
 from labelfix.predictors.bilevel.fold_data import Batch
 from labelfix.predictors.bilevel.student import average
 from labelfix.predictors.bilevel.trainer import FoldTrainer
+from labelfix.training.config import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,59 +49,57 @@ class DynamicBarrier:
     xi: float = 0.5
     delta: float = 0.25
 
-    def step(
-        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        student, alpha = learner.student, learner.teacher_parameters
-        batch = learner.data.batch(rows, generator)
+    def step(self, trainer: FoldTrainer, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        student, alpha, generator = trainer.student, trainer.teacher_parameters, context.generator
+        batch = trainer.data.batch(rows, generator)
         logs_BK = student.log_probs(batch.x)
-        targets_BK = learner.targets(batch, logs_BK, generator)
+        targets_BK = trainer.targets(batch, logs_BK, generator)
         loss = lower_loss(targets_BK, logs_BK)
         lower_w = student.gradient(loss)
-        stepped_BK = student.replayed(self._inner(learner, lower_w, generator, len(rows)), batch.x)
+        stepped_BK = student.replayed(self._inner(trainer, lower_w, generator, len(rows)), batch.x)
         cotangent_BK = eq.value_cotangent(logs_BK.detach(), stepped_BK)
         local = torch.autograd.grad(targets_BK, alpha, cotangent_BK, materialize_grads=True)
-        value_a = average(learner.fabric, local)
-        upper, upper_w, upper_a = self._upper(learner, learner.meta_batch(generator))
+        value_a = average(trainer.fabric, local)
+        upper, upper_w, upper_a = self._upper(trainer, trainer.meta_batch(generator))
         size = (
             inner(lower_w, lower_w) + torch.stack([part.square().sum() for part in value_a]).sum()
         )
         beta = eq.barrier_coefficient(inner(upper_w, lower_w), size, self.delta)
         student.step(combine(upper_w, self.xi * beta, lower_w))
-        learner.move_teacher(
+        trainer.move_teacher(
             [up + self.xi * beta * down for up, down in zip(upper_a, value_a, strict=True)]
         )
         return {"loss": loss, "upper": upper, "barrier": beta, "barrier_open": (beta > 0).float()}
 
     def _inner(
         self,
-        learner: FoldTrainer,
+        trainer: FoldTrainer,
         gradient: dict[str, Tensor],
         generator: torch.Generator,
         size: int,
     ) -> dict[str, Tensor]:
         """The weights after the inner steps, the first along ``gradient``."""
-        student = learner.student
+        student = trainer.student
         weights, _ = student.ahead(gradient)
         for _ in range(self.inner_steps - 1):
-            batch = learner.data.batch(learner.more_rows(size), generator)
+            batch = trainer.data.batch(trainer.more_rows(size), generator)
             logs_BK = student.log_probs_at(weights, batch.x)
             with torch.no_grad():
-                targets_BK = learner.targets(batch, logs_BK, generator)
+                targets_BK = trainer.targets(batch, logs_BK, generator)
             slope = student.gradient_at(weights, lower_loss(targets_BK, logs_BK))
             weights, _ = student.ahead(slope, weights)
         return weights
 
     def _upper(
-        self, learner: FoldTrainer, clean: Batch
+        self, trainer: FoldTrainer, clean: Batch
     ) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """The mixture loss and its gradients for student and teacher (Eq. 9)."""
-        student = learner.student
+        student = trainer.student
         logs_BK = student.log_probs_at(student.parameters, clean.x)
-        corrected_BK = learner.corrected(clean, logs_BK)
+        corrected_BK = trainer.corrected(clean, logs_BK)
         upper = eq.mixture_loss(logs_BK, corrected_BK, clean.labels, self.rho)
-        both = [*student.parameters.values(), *learner.teacher_parameters]
-        found = average(learner.fabric, torch.autograd.grad(upper, both, materialize_grads=True))
+        both = [*student.parameters.values(), *trainer.teacher_parameters]
+        found = average(trainer.fabric, torch.autograd.grad(upper, both, materialize_grads=True))
         split = len(student.parameters)
         upper_w = dict(zip(student.parameters, found[:split], strict=True))
         return upper.detach(), upper_w, list(found[split:])

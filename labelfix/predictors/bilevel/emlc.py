@@ -13,6 +13,7 @@ from labelfix.equations.mlc import lower_loss, teacher_gradient
 from labelfix.predictors.bilevel.fold_data import Batch
 from labelfix.predictors.bilevel.teachers import GatedTeacher
 from labelfix.predictors.bilevel.trainer import FoldTrainer
+from labelfix.training.config import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,43 +27,41 @@ class EMLC:
 
     Differs: Algorithm 2 writes the tangents at the newest weights; Eq. 11, and this, take each at
     the weights, the batch and the targets of its own step (in the released CIFAR code four of five
-    tangents barrier the targets of another batch). The gradient passes through the optimizer's own
+    tangents meet the targets of another batch). The gradient passes through the optimizer's own
     step, momentum included.
     """
 
     adversarial: bool = True
 
-    def step(
-        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        student = learner.student
+    def step(self, trainer: FoldTrainer, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        student, generator = trainer.student, context.generator
         window = []
-        for part in rows.chunk(learner.config.student_steps):
-            batch = learner.data.batch(part, generator)
+        for part in rows.chunk(trainer.config.student_steps):
+            batch = trainer.data.batch(part, generator)
             logs_BK = student.log_probs(batch.x)
-            targets_BK = learner.targets(batch, logs_BK, generator)
+            targets_BK = trainer.targets(batch, logs_BK, generator)
             loss = lower_loss(targets_BK, logs_BK)
             gradient = student.gradient(loss)
             _, pull = student.ahead(gradient)
             window.append((batch.x, targets_BK, student.moment(), pull))
             student.step(gradient)
-        upper, slope = learner.upper_gradient(student.parameters, learner.meta_batch(generator))
-        own = self.own_loss(learner, generator)
-        found = list(torch.autograd.grad(own, learner.teacher_parameters, materialize_grads=True))
+        upper, slope = trainer.upper_gradient(student.parameters, trainer.meta_batch(generator))
+        own = self.own_loss(trainer, generator)
+        found = list(torch.autograd.grad(own, trainer.teacher_parameters, materialize_grads=True))
         discounts = eq.step_discounts(min(1.0, student.rate()), len(window))
         for (x, targets_BK, moment, pull), discount in zip(window, discounts, strict=True):
             tangent_BK = discount * student.tangent(x, pull(slope), moment)
-            parts = teacher_gradient(targets_BK, learner.teacher_parameters, tangent_BK)
+            parts = teacher_gradient(targets_BK, trainer.teacher_parameters, tangent_BK)
             found = [total + part for total, part in zip(found, parts, strict=True)]
-        learner.move_teacher(found)
+        trainer.move_teacher(found)
         return {"loss": loss, "upper": upper, "teacher_loss": own}
 
-    def own_loss(self, learner: FoldTrainer, generator: torch.Generator) -> Tensor:
+    def own_loss(self, trainer: FoldTrainer, generator: torch.Generator) -> Tensor:
         """``L_CE + L_BCE`` of Eq. 12: clean rows right, corrupted labels told from right ones."""
-        teacher = learner.teacher
+        teacher = trainer.teacher
         assert isinstance(teacher, GatedTeacher)
-        clean = learner.data.strong_batch(learner.meta_rows(), generator)
-        with learner.fabric.autocast():
+        clean = trainer.data.strong_batch(trainer.meta_rows(), generator)
+        with trainer.fabric.autocast():
             features_BD, logits_BK = teacher.look(clean.x)
             labels_B, kept_B = self.corrupt(clean, logits_BK, generator)
             gate_B = teacher.gate_logits(features_BD, labels_B)

@@ -54,7 +54,7 @@ class FoldTask:
 
     @property
     def noisy_rows(self) -> int:
-        """About how many rows with a label a fold's learner sees."""
+        """About how many rows with a label a fold's trainer sees."""
         labelled = int(((self.given >= 0) | (self.checked >= 0)).sum())
         return labelled * (self.fold_count - 1) // self.fold_count
 
@@ -78,7 +78,7 @@ class Batch:
 
 
 class FoldRows:
-    """What the learner of one fold may see: the labels of the other folds' rows.
+    """What the trainer of one fold may see: the labels of the other folds' rows.
 
     Args:
         task: all rows.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from labelfix.equations.mlc import lower_loss, projected_discount, teacher_gradient
 from labelfix.equations.weight_vectors import Direction
 from labelfix.predictors.bilevel.trainer import FoldTrainer
+from labelfix.training.config import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,27 +21,25 @@ class MLC:
     upper gradient after one step is the one before the next and is computed once.
     """
 
-    def step(
-        self, learner: FoldTrainer, rows: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        student = learner.student
-        meta = learner.meta_batch(generator)
+    def step(self, trainer: FoldTrainer, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
+        student, generator = trainer.student, context.generator
+        meta = trainer.meta_batch(generator)
         before: Direction | None = None
         found: list[Tensor] = []
-        for part in rows.chunk(learner.config.student_steps):
-            batch = learner.data.batch(part, generator)
+        for part in rows.chunk(trainer.config.student_steps):
+            batch = trainer.data.batch(part, generator)
             logs_BK = student.log_probs(batch.x, remember=True)
-            targets_BK = learner.targets(batch, logs_BK, generator)
+            targets_BK = trainer.targets(batch, logs_BK, generator)
             loss = lower_loss(targets_BK, logs_BK)
             gradient = student.gradient(loss)
             ahead, pull = student.ahead(gradient)
-            upper, after = learner.upper_gradient(ahead, meta)
+            upper, after = trainer.upper_gradient(ahead, meta)
             tangent_BK = student.tangent(batch.x, pull(after))
-            new = teacher_gradient(targets_BK, learner.teacher_parameters, tangent_BK)
+            new = teacher_gradient(targets_BK, trainer.teacher_parameters, tangent_BK)
             if before is not None:
                 kept = projected_discount(after, before, student.rate())
                 new = [fresh + kept * old for fresh, old in zip(new, found, strict=True)]
             found, before = new, after
             student.step(gradient)
-        learner.move_teacher(found)
+        trainer.move_teacher(found)
         return {"loss": loss, "upper": upper}

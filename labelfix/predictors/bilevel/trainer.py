@@ -1,4 +1,4 @@
-"""The one learner under all bilevel methods: student, teacher, upper loss, snapshots, for a fold.
+"""The one trainer under all bilevel methods: student, teacher, upper loss, snapshots, for a fold.
 
 The training loop (`loop.py`) drives a :class:`FoldTrainer`; what a step does is its plan's rule,
 one short file a paper (`mlc.py`, `emlc.py`, `ebomlc.py`, `meta_weight_net.py`).
@@ -23,6 +23,7 @@ from labelfix.predictors.bilevel.fold_data import Batch, FoldRows, FoldTask
 from labelfix.predictors.bilevel.snapshots import Snapshots
 from labelfix.predictors.bilevel.student import Student, average
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES, MetaSet, UpperLoss
+from labelfix.training.config import EpochContext, StepContext
 
 _LOOK_ROWS = 512  # rows a batch where nothing is learned
 
@@ -34,15 +35,12 @@ class FoldTrainer:
         student: the classifier under training.
         teacher: see :class:`labelfix.predictors.bilevel.teachers.Teacher`.
         data: the rows this fold may learn from.
-        teaching: whether the teacher moves in this epoch.
     """
 
     manual_update = True
 
-    def __init__(
-        self, fabric: Fabric, *, task: FoldTask, plan: BilevelMethod, fold: int, epochs: int
-    ) -> None:
-        self.fabric, self.plan, self.epochs = fabric, plan, epochs
+    def __init__(self, fabric: Fabric, *, task: FoldTask, plan: BilevelMethod, fold: int) -> None:
+        self.fabric, self.plan = fabric, plan
         config = self.config = plan.config
         self.data = FoldRows(task, fold, fabric.device, clean_apart=plan.needs_checked)
         net, self.teacher = task.make_student(), plan.make_teacher(task)
@@ -56,7 +54,7 @@ class FoldTrainer:
         self.upper = self._upper_loss()
         self.snapshots = Snapshots(net, config.snapshots)
         self.record = MetaState(self.teacher, self.upper.rows, len(task.folds))
-        self._this_epoch: tuple[bool, Tensor] | None = None
+        self._this_epoch: tuple[bool, Tensor] | None = None  # settled, rows of the upper loss
         self.modules: dict[str, nn.Module] = {
             "student": net, "teacher": self.teacher,
             "snapshots": self.snapshots, "record": self.record,
@@ -74,16 +72,16 @@ class FoldTrainer:
     def teacher_parameters(self) -> list[Tensor]:
         return list(self.teacher.parameters())
 
-    @property
-    def teaching(self) -> bool:
-        return self._epoch_state()[0]
+    def teaches(self, context: EpochContext) -> bool:
+        """Whether the teacher moves in an epoch."""
+        resting = context.epoch < self.config.warm_up * context.epochs
+        return not resting and not self._epoch_state()[0]
 
     def _epoch_state(self) -> tuple[bool, Tensor]:
-        """Whether the teacher moves, and the upper loss's rows: read once an epoch, then kept."""
+        """Whether the teacher has settled, and the upper loss's rows: read once an epoch."""
         if self._this_epoch is None:
-            resting = int(self.record.epoch) < self.config.warm_up * self.epochs
-            teaching = not resting and not bool(self.record.settled)
-            self._this_epoch = teaching, self.record.meta_N.nonzero()[:, 0].cpu()
+            settled = bool(self.record.settled)
+            self._this_epoch = settled, self.record.meta_N.nonzero()[:, 0].cpu()
         return self._this_epoch
 
     # --- what rules ask for ---------------------------------------------------------------------
@@ -138,20 +136,20 @@ class FoldTrainer:
 
     # --- what the loop asks for -----------------------------------------------------------------
 
-    def epoch_rows(self, epoch: int, generator: torch.Generator) -> Tensor:
-        self.record.start(epoch, self.fabric, self.config.tolerance)
+    def epoch_rows(self, context: EpochContext) -> Tensor:
+        self.record.close_epoch(self.fabric, self.config.tolerance)
         self._this_epoch = None
-        if self.upper.choose_again is not None and self.teaching:
+        if self.upper.choose_again is not None and self.teaches(context):
             losses: Any = self._noisy_losses() if self.fabric.is_global_zero else None
             self.record.choose(self.upper.choose_again(self.fabric.broadcast(losses)))
             self._this_epoch = None
         return self.data.noisy
 
-    def step(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         # row numbers are drawn on the CPU; the loop has seeded the global generator for this step
         self.random = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        metrics = self.plan.rule.step(self, rows, generator)
-        if self.teaching:
+        metrics = self.plan.rule.step(self, rows, context)
+        if self.teaches(context):
             self.record.add(metrics["upper"])
         return metrics
 
@@ -205,7 +203,6 @@ class MetaState(nn.Module):
         rows: N.
     """
 
-    epoch: Tensor
     settled: Tensor
     upper_sum: Tensor
     upper_count: Tensor
@@ -216,7 +213,7 @@ class MetaState(nn.Module):
     def __init__(self, teacher: nn.Module, meta_rows: Tensor, rows: int) -> None:
         super().__init__()
         self.first = copy.deepcopy(teacher).requires_grad_(False)
-        for name in ("epoch", "stale", "upper_count"):
+        for name in ("stale", "upper_count"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
         self.register_buffer("upper_sum", torch.zeros(()))
@@ -233,9 +230,8 @@ class MetaState(nn.Module):
         self.upper_sum += upper.detach()
         self.upper_count += 1
 
-    def start(self, epoch: int, fabric: Fabric, tolerance: float) -> None:
-        """An epoch begins: whether the last ones still lowered the upper loss."""
-        self.epoch.fill_(epoch)
+    def close_epoch(self, fabric: Fabric, tolerance: float) -> None:
+        """Before the next epoch: whether the last ones still lowered the upper loss."""
         if tolerance and int(self.upper_count):
             (mean,) = average(fabric, [(self.upper_sum / self.upper_count)[None]])
             fell = bool(mean < (1 - tolerance) * self.lowest)

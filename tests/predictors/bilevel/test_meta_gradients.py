@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import step_of
 from lightning_fabric import Fabric
 from tensors import draw
 from torch import nn
@@ -71,8 +72,8 @@ OPTIMIZERS = {
 }
 
 
-def learner(rule, teacher, *, norm="no norm", optimizer="sgd", upper="ce-clean", **changes):
-    """A learner on random rows, whose student's optimizer has taken steps before."""
+def trainer(rule, teacher, *, norm="no norm", optimizer="sgd", upper="ce-clean", **changes):
+    """A trainer on random rows, whose student's optimizer has taken steps before."""
     torch.manual_seed(0)
     has_norm, train = NORMS[norm]
     source, frozen = Pictures(draw(ROWS, 3, 6, 6, seed=1)), Pictures(draw(ROWS, D, seed=2))
@@ -88,7 +89,7 @@ def learner(rule, teacher, *, norm="no norm", optimizer="sgd", upper="ce-clean",
     )  # fmt: skip
     config = BilevelConfig(meta_rows=8, meta_batch=8, batch=6, **OPTIMIZERS[optimizer] | changes)
     plan = BilevelMethod(rule=rule, make_teacher=TEACHERS[teacher], upper=upper, config=config)
-    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0, epochs=1)
+    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0)
     student = made.student
     for seed in (5, 6):  # momentum and moments, and running statistics, as after some training
         x, y = draw(6, 3, 6, 6, seed=seed), torch.arange(6) % K
@@ -103,7 +104,7 @@ def caught(made, steps=1):
     found = []
     made.move_teacher = found.append
     before = snapshot(made.student)
-    made.plan.rule.step(made, torch.arange(6 * steps), torch.Generator().manual_seed(1))
+    made.plan.rule.step(made, torch.arange(6 * steps), step_of(seed=1))
     assert len(found) == 1
     return found[0], before
 
@@ -195,7 +196,7 @@ def relative(found, expected):
     ],
 )
 def test_one_step_equals_double_backward(rule, teacher, upper, norm, optimizer):
-    made = learner(rule, teacher, norm=norm, optimizer=optimizer, upper=upper)
+    made = trainer(rule, teacher, norm=norm, optimizer=optimizer, upper=upper)
     found, before = caught(made)
     expected = double_backward(made, before, optimizer, upper, torch.arange(6))
     if teacher == "rectifier":
@@ -216,14 +217,14 @@ def literal_divergence(teacher, batch):
 class OnlyMeta(EMLC):
     """EMLC without the teacher's own losses."""
 
-    def own_loss(self, learner, generator):
-        return sum(part.sum() for part in learner.teacher_parameters) * 0
+    def own_loss(self, trainer, generator):
+        return sum(part.sum() for part in trainer.teacher_parameters) * 0
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_emlc_with_one_step_equals_double_backward(norm, optimizer):
-    made = learner(OnlyMeta(), "gated", norm=norm, optimizer=optimizer)
+    made = trainer(OnlyMeta(), "gated", norm=norm, optimizer=optimizer)
     found, before = caught(made)
     if norm == "train norm":  # the upper gradient is taken where the real step has led
         before["buffers"] = dict(made.student.net.named_buffers())
@@ -233,7 +234,7 @@ def test_emlc_with_one_step_equals_double_backward(norm, optimizer):
 
 @pytest.mark.parametrize("adversarial", [True, False])
 def test_emlc_corrupts_every_other_clean_label(adversarial):
-    made = learner(EMLC(adversarial=adversarial), "gated")
+    made = trainer(EMLC(adversarial=adversarial), "gated")
     clean = made.data.batch(torch.arange(NOISY, ROWS), None)
     logits = draw(len(clean.labels), K)
     logits[torch.arange(len(clean.labels)), clean.labels] = 9.0
@@ -253,7 +254,7 @@ def test_emlc_corrupts_every_other_clean_label(adversarial):
 
 def test_emlc_s_teacher_learns_from_its_own_losses_too():
     """Eq. 12: cross-entropy of clean rows, and the gate told right labels from wrong ones."""
-    whole, bare = learner(EMLC(), "gated"), learner(OnlyMeta(), "gated")
+    whole, bare = trainer(EMLC(), "gated"), trainer(OnlyMeta(), "gated")
     drawn, draw_rows, strong = [], whole.meta_rows, []
     whole.meta_rows = lambda: drawn.append(draw_rows()) or drawn[-1]
     real = whole.data.strong_batch
@@ -317,7 +318,7 @@ def one_term(made, state, point, rows, kind, direction):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_emlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
     """Eq. 11: every tangent with the weights, the batch and the targets of its own step."""
-    made = learner(OnlyMeta(), "gated", norm=norm, optimizer=optimizer, student_steps=3)
+    made = trainer(OnlyMeta(), "gated", norm=norm, optimizer=optimizer, student_steps=3)
     found, before = caught(made, steps=3)
     points, states = windowed(made, before, optimizer, 3)
     last = points.pop()
@@ -338,7 +339,7 @@ def test_emlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_mlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
-    made = learner(MLC(), "corrector", norm=norm, optimizer=optimizer, student_steps=3)
+    made = trainer(MLC(), "corrector", norm=norm, optimizer=optimizer, student_steps=3)
     found, before = caught(made, steps=3)
     points, states = windowed(made, before, optimizer, 3)
     directions = [
@@ -359,7 +360,7 @@ def test_mlc_with_three_steps_equals_the_unrolled_oracle(norm, optimizer):
 
 
 def test_a_meta_step_moves_no_running_statistics_but_the_students_own():
-    made = learner(MLC(), "corrector", norm="train norm")
+    made = trainer(MLC(), "corrector", norm="train norm")
     before = {name: part.clone() for name, part in made.student.net.named_buffers()}
     caught(made)
     after = dict(made.student.net.named_buffers())
@@ -369,7 +370,7 @@ def test_a_meta_step_moves_no_running_statistics_but_the_students_own():
 
 
 def test_dropout_of_the_tangent_is_the_steps_own():
-    made = learner(MLC(), "corrector")
+    made = trainer(MLC(), "corrector")
     net = made.student.net
     net.backbone[2] = nn.Sequential(nn.Tanh(), nn.Dropout(0.5))
     x = draw(6, 3, 6, 6)
@@ -394,7 +395,7 @@ def test_bad_settings_are_refused_by_name():
 
 
 def test_a_step_forgets_what_was_remembered():
-    made = learner(MLC(), "corrector")
+    made = trainer(MLC(), "corrector")
     student, batch = made.student, made.data.batch(torch.arange(6), None)
     direction = {name: torch.ones_like(part) for name, part in student.parameters.items()}
     gradient = student.gradient(student.log_probs(batch.x, remember=True).square().mean())
@@ -445,14 +446,14 @@ def literal_barrier(made, before, kind, clean_rows):
     "rule", [EBOMLC, replace(MLC_D, inner_steps=1), replace(EBOMLC, delta=2.0)]
 )
 def test_barrier_directions_equal_the_literal_ones(rule, norm, optimizer):
-    made = learner(rule, "corrector", norm=norm, optimizer=optimizer)
+    made = trainer(rule, "corrector", norm=norm, optimizer=optimizer)
     steps, found = [], []
     made.student.step, made.move_teacher = steps.append, found.append
     drawn = []
     draw_rows = made.meta_rows
     made.meta_rows = lambda: drawn.append(draw_rows()) or drawn[-1]
     before = snapshot(made.student)
-    metrics = made.plan.rule.step(made, torch.arange(6), torch.Generator().manual_seed(1))
+    metrics = made.plan.rule.step(made, torch.arange(6), step_of(seed=1))
     if norm == "train norm":  # the noisy batch has moved the statistics; in training mode they
         assert made.student.net.training  # do not matter to what follows
     w, alpha, beta = literal_barrier(made, before, optimizer, drawn[0])
@@ -463,14 +464,14 @@ def test_barrier_directions_equal_the_literal_ones(rule, norm, optimizer):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_mlc_d_s_inner_steps_equal_the_literal_ones(optimizer):
-    made = learner(MLC_D, "corrector", optimizer=optimizer)
+    made = trainer(MLC_D, "corrector", optimizer=optimizer)
     seen, real, draw_rows = [], made.student.replayed, made.more_rows
     made.student.replayed = lambda weights, x: seen.append(weights) or real(weights, x)
     rows = [torch.arange(6)]
     made.more_rows = lambda size: rows.append(draw_rows(size)) or rows[-1]
     made.move_teacher = lambda gradient: None
     before = snapshot(made.student)
-    made.plan.rule.step(made, rows[0], torch.Generator().manual_seed(1))
+    made.plan.rule.step(made, rows[0], step_of(seed=1))
     assert len(rows) == 5
     assert len({tuple(some.tolist()) for some in rows}) == 5
     weights = leaves(before)
@@ -483,15 +484,15 @@ def test_mlc_d_s_inner_steps_equal_the_literal_ones(optimizer):
 
 
 def test_mlc_d_looks_five_steps_ahead():
-    made = learner(MLC_D, "corrector")
+    made = trainer(MLC_D, "corrector")
     seen, real = [], made.student.replayed
     made.student.replayed = lambda weights, x: seen.append(weights) or real(weights, x)
     before = snapshot(made.student)["weights"]
-    made.plan.rule.step(made, torch.arange(6), torch.Generator().manual_seed(1))
-    one = learner(replace(MLC_D, inner_steps=1), "corrector")
+    made.plan.rule.step(made, torch.arange(6), step_of(seed=1))
+    one = trainer(replace(MLC_D, inner_steps=1), "corrector")
     near, real_one = [], one.student.replayed
     one.student.replayed = lambda weights, x: near.append(weights) or real_one(weights, x)
-    one.plan.rule.step(one, torch.arange(6), torch.Generator().manual_seed(1))
+    one.plan.rule.step(one, torch.arange(6), step_of(seed=1))
     far, close = (
         sum(float((now[name].detach() - before[name]).square().sum()) for name in before) ** 0.5
         for now in (seen[0], near[0])

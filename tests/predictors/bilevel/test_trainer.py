@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from builders import step_of
 from lightning_fabric import Fabric
 from sklearn.datasets import load_digits
 from torch import nn
@@ -43,9 +44,9 @@ def quick(name, **changes):
     return replace(plan, config=replace(plan.config, **QUICK | changes))
 
 
-def learner_of(task, plan, fold=0, fabric=None):
+def trainer_of(task, plan, fold=0, fabric=None):
     return FoldTrainer(fabric or Fabric(accelerator="cpu", devices=1), task=task, plan=plan,
-                   fold=fold, epochs=4)  # fmt: skip
+                   fold=fold)  # fmt: skip
 
 
 # --- methods --------------------------------------------------------------------------------
@@ -160,11 +161,11 @@ class Stops(FoldTrainer):
 
     left = 0
 
-    def step(self, rows, generator):
+    def step(self, rows, context):
         Stops.left -= 1
         if not Stops.left:
             raise KeyboardInterrupt
-        return super().step(rows, generator)
+        return super().step(rows, context)
 
 
 @pytest.mark.parametrize(("name", "upper"), [("mlc", "ce-clean"), ("mw-net", "small-loss")])
@@ -185,7 +186,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(blobs, tmp_path, name, upper)
 
 
 def _build(fabric, *, task, plan, cls):
-    return cls(fabric, task=task, plan=plan, fold=0, epochs=4)
+    return cls(fabric, task=task, plan=plan, fold=0)
 
 
 @pytest.mark.slow
@@ -203,8 +204,8 @@ def test_two_processes_keep_one_teacher(blobs, tmp_path, name):
 class Agreeing(FoldTrainer):
     """Reports how far the processes' weights are from each other."""
 
-    def step(self, rows, generator):
-        metrics = super().step(rows, generator)
+    def step(self, rows, context):
+        metrics = super().step(rows, context)
         parts = [*self.student.parameters.values(), *self.teacher_parameters]
         flat = torch.cat([part.detach().flatten() for part in parts])
         mean = self.fabric.all_reduce(flat.clone(), reduce_op="mean")
@@ -273,23 +274,23 @@ def test_meta_steps_stop_when_the_upper_loss_has_settled(blobs):
     task = task_of(made)
     plan = replace(quick("mw-net", tolerance=0.9), upper="clid")
     moved = []
-    learner = learner_of(task, plan)
-    learner.move_teacher = lambda gradient: moved.append(int(learner.record.epoch))
-    generator = torch.Generator().manual_seed(0)
+    trainer = trainer_of(task, plan)
+    trainer.move_teacher = lambda gradient: moved.append(epoch)
     for epoch in range(6):
-        rows = learner.epoch_rows(epoch, generator)
-        learner.step(rows[:32], generator)
+        step = step_of(epoch, epochs=6)
+        trainer.step(trainer.epoch_rows(step)[:32], step)
     assert moved == [0, 1, 2]  # no epoch fell by nine tenths; two in a row end it
 
 
 def test_clid_rests_first_and_then_teaches_every_fifth_step(blobs):
-    learner = learner_of(task_of(blobs(rows=200)), quick("clid", warm_up=0.5))
-    steps, moved, generator = [], [], torch.Generator().manual_seed(0)
-    step = learner.student.step
-    learner.student.step = lambda gradient: steps.append(1) or step(gradient)
-    learner.move_teacher = lambda gradient: moved.append(int(learner.record.epoch))
+    trainer = trainer_of(task_of(blobs(rows=200)), quick("clid", warm_up=0.5))
+    steps, moved = [], []
+    step = trainer.student.step
+    trainer.student.step = lambda gradient: steps.append(1) or step(gradient)
+    trainer.move_teacher = lambda gradient: moved.append(epoch)
     for epoch in range(4):
-        learner.step(learner.epoch_rows(epoch, generator)[:60], generator)
+        here = step_of(epoch, epochs=4)
+        trainer.step(trainer.epoch_rows(here)[:60], here)
     assert len(steps) == 20
     assert moved == [2, 3]
 
@@ -352,12 +353,12 @@ def test_snapshots_keep_the_lowest_scores_and_average_them():
 
 
 def test_snapshots_are_chosen_by_the_upper_loss(blobs):
-    learner = learner_of(task_of(blobs(rows=150)), quick("mlc"))
-    assert len(learner.snapshots.nets) == 5
+    trainer = trainer_of(task_of(blobs(rows=150)), quick("mlc"))
+    assert len(trainer.snapshots.nets) == 5
     offered = []
-    learner.snapshots.offer = lambda net, score: offered.append(score)
+    trainer.snapshots.offer = lambda net, score: offered.append(score)
     with torch.no_grad():
-        reported = [learner.evaluate(epoch)["upper_loss"] for epoch in range(3)]
+        reported = [trainer.evaluate(epoch)["upper_loss"] for epoch in range(3)]
     assert offered == reported[1:]
 
 
@@ -460,12 +461,12 @@ def test_clid_on_digits(noise, least):
 
 def test_the_weight_net_learns_to_distrust_rows_of_high_loss(blobs):
     made = blobs(rows=300, noise=0.3)
-    learner = learner_of(task_of(made), quick("clid", student_steps=1, teacher_lr=0.02))
-    generator = torch.Generator().manual_seed(0)
+    trainer = trainer_of(task_of(made), quick("clid", student_steps=1, teacher_lr=0.02))
     for epoch in range(4):
-        for rows in learner.epoch_rows(epoch, generator).split(32):
-            learner.step(rows, generator)
-    easy, hard = learner.teacher(torch.tensor([0.1, 3.0])).tolist()
+        step = step_of(epoch, epochs=4)
+        for rows in trainer.epoch_rows(step).split(32):
+            trainer.step(rows, step)
+    easy, hard = trainer.teacher(torch.tensor([0.1, 3.0])).tolist()
     assert hard < 0.7 * easy
 
 
