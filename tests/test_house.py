@@ -158,9 +158,7 @@ LEFT_UNTYPED = {
     "labelfix/pretrain/run.py",
     "labelfix/workflows/compare.py",
     "labelfix/workflows/evaluate.py",
-    "labelfix/workflows/outputs.py",
     "labelfix/workflows/predict.py",
-    "labelfix/workflows/purify.py",
     "labelfix/workflows/retrain.py",
     "labelfix/workflows/samples.py",
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -13,6 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from labelfix.workflows.progress import Advance
+
+if TYPE_CHECKING:  # these bring torch
+    from labelfix.decide.evidence import Figure
+    from labelfix.workflows.outputs import Summary
 
 LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
@@ -76,38 +81,29 @@ class Terminal:
         """A line on standard output; brackets in it are text, not markup."""
         self.out.print(Text(line, style=style), soft_wrap=True)
 
-    def evidence(self, summary: Mapping[str, Any]) -> None:
+    def evidence(self, summary: Summary) -> None:
         """What purify did and how right it is."""
-        evidence = summary["evidence"]
-        decisions = "  ".join(f"{name} {count}" for name, count in summary["decisions"].items())
-        rate = summary["noise_rate"]
-        noise = "unknown" if rate is None else f"{rate:.1%}"
-        if summary["noise_rate_interval"] is not None:
-            low, high = summary["noise_rate_interval"]
-            noise += f" (audited rows: {low:.1%} to {high:.1%})"
-        self.result(f"{summary['rows']} rows, {len(summary['class_names'])} classes, "
-                    f"estimated noise rate {noise}")  # fmt: skip
+        evidence = summary.evidence
+        self.result(f"{summary.rows} rows, {len(summary.class_names)} classes, "
+                    f"estimated noise rate {_noise(summary)}")  # fmt: skip
+        decisions = "  ".join(f"{name} {count}" for name, count in summary.decisions.items())
         self.result(f"decisions: {decisions}")
-        if not summary["changes_allowed"]:
+        if not summary.changes_allowed:
             self.result(
                 "No label was changed: on the checked rows, changes did more harm than good."
-                if evidence["audited"]
+                if evidence.audited
                 else "No label was changed: the method predicts the same class for every row."
             )
-        rows = [
-            [title, _percent(evidence[name]), _interval(evidence[name])]
-            for name, title in EVIDENCE.items()
-        ]
-        if evidence["audited"]:
-            title = (
-                f"Evidence: {evidence['rows']} audited rows, each predicted without its own labels"
-            )
+        figures = {title: getattr(evidence, name) for name, title in EVIDENCE.items()}
+        rows = [[title, _percent(figure), _interval(figure)] for title, figure in figures.items()]
+        if evidence.audited:
+            title = f"Evidence: {evidence.rows} audited rows, each predicted without its own labels"
         else:
             title = "Self-estimated: no row of the data was checked, so the model measures itself"
-        measured = "measured" if evidence["audited"] else "self-estimated"
+        measured = "measured" if evidence.audited else "self-estimated"
         self.table(title, ("", measured, "95 % interval"), rows)
-        if evidence["audited"] and summary["changes_allowed"]:
-            self.result(_verdict(evidence["label_accuracy_gain"]))
+        if evidence.audited and summary.changes_allowed:
+            self.result(_verdict(evidence.label_accuracy_gain))
 
     def figures(self, title: str, figures: Mapping[str, Any]) -> None:
         """Figures of evaluate."""
@@ -156,9 +152,18 @@ EVIDENCE = {
 }
 
 
-def _verdict(gain: Mapping[str, float]) -> str:
+def _noise(summary: Summary) -> str:
+    """The estimated noise rate, with its interval where rows were audited."""
+    rate = "unknown" if summary.noise_rate is None else f"{summary.noise_rate:.1%}"
+    if summary.noise_rate_interval is None:
+        return rate
+    low, high = summary.noise_rate_interval
+    return f"{rate} (audited rows: {low:.1%} to {high:.1%})"
+
+
+def _verdict(gain: Figure) -> str:
     """Whether labels got better, in a sentence."""
-    value, low, high = (100 * gain[name] for name in ("value", "low", "high"))
+    value, low, high = (100 * figure for figure in (gain.value, gain.low, gain.high))
     if low > 0:
         words = "The labels got better"
     elif high < 0:
@@ -168,16 +173,14 @@ def _verdict(gain: Mapping[str, float]) -> str:
     return f"{words}: {value:+.1f} points, {low:+.1f} to {high:+.1f} with 95 % confidence."
 
 
-def _percent(figure: Mapping[str, float | None]) -> str:
-    value = figure["value"]
-    return "-" if value is None or value != value else f"{value:.1%}"
+def _percent(figure: Figure) -> str:
+    return "-" if isnan(figure.value) else f"{figure.value:.1%}"
 
 
-def _interval(figure: Mapping[str, float | None]) -> str:
-    low, high = figure["low"], figure["high"]
-    if low is None or high is None or low != low or _percent(figure) == "-":
+def _interval(figure: Figure) -> str:
+    if isnan(figure.value) or isnan(figure.low):
         return "-"
-    return f"{low:.1%} to {high:.1%}"
+    return f"{figure.low:.1%} to {figure.high:.1%}"
 
 
 def _accuracy(value: float | None) -> str:

@@ -104,7 +104,7 @@ def purify_command(
     with writing(out):
         summary = purify.purify(dataset, out, config, fresh=fresh, report=terminal)
     if as_json:
-        print_json(summary)
+        print_json(summary.to_dict())
     else:
         terminal.evidence(summary)
         terminal.result(f"wrote {out / 'labels.parquet'} and {out / 'summary.json'}")

@@ -59,7 +59,7 @@ class Labels:
 def complete(
     columns: Mapping[str, NDArray[Any] | None],
     class_names: tuple[str, ...],
-    metadata: dict[str, Any],
+    metadata: Mapping[str, object],
 ) -> Labels:
     """Labels of some columns; the others follow from them.
 
@@ -70,4 +70,4 @@ def complete(
     """
     known = Known(columns, len(class_names))
     values = {column.in_labels: known[column.name] for column in COLUMNS}
-    return Labels(class_names=class_names, metadata=metadata, **values)
+    return Labels(class_names=class_names, metadata=dict(metadata), **values)

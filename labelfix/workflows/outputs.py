@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,107 @@ from labelfix.decide.decisions import Decisions, noise_rate
 from labelfix.decide.evidence import Evidence
 from labelfix.decide.scores import Scores
 from labelfix.decide.threshold import NEVER
-from labelfix.workflows.output_folder import row_digest, versions
+from labelfix.workflows.output_folder import plain, row_digest, versions
 from labelfix.workflows.samples import LearningRows, Prediction
-from labelfix.workflows.settings import Run
+from labelfix.workflows.settings import PurifyConfig, Run
 from labelfix.workflows.source import Source, weights_name, write_places
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedRows:
+    """How many rows a person checked.
+
+    Attributes:
+        audited: of DATA's rows that have a given label: they show how labels go wrong.
+        all: those, rows without a given label, and rows of the clean set alone.
+    """
+
+    audited: int
+    all: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprints:
+    """Hashes of what was read; the same data has the same ones anywhere.
+
+    Attributes:
+        data: of DATA and the clean set.
+        features: of the features, given or embedded.
+        rows: of the rows' ids and contents, in order.
+    """
+
+    data: str
+    features: str
+    rows: str
+
+
+Setting = str | int | float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run did, as in summary.json.
+
+    Attributes:
+        source: what was read, by name.
+        rows, rows_without_label: of DATA.
+        checked_rows: how many rows a person checked.
+        class_names: the K classes.
+        settings: of the run; method and backbone as they were chosen.
+        noise_rate: estimated share of wrong labels in [0, 1]; None where no row has a label.
+        noise_rate_interval: its 95 % interval from audited rows; None where there are none.
+        transition_matrix: ``(K, K)``, row y, column given: how often a row of class y is given
+            each label.
+        decisions: rows by decision.
+        changes_allowed: whether any label may have changed.
+        change_threshold: by how much a new label had to be likelier than the given one, in [0, 1].
+        predictor: the prediction that was taken.
+        predictor_losses: log loss of each prediction on the checked rows, in nats.
+        pool_weights: what prediction, transition and agreement count for.
+        training_log: what each method says of its learning, by name.
+        evidence: how right the labels are.
+        notices: what a person should know of the input, one line each.
+        fingerprints: hashes of what was read.
+        seconds: of each stage.
+        versions: of labelfix and the libraries that the result depends on.
+    """
+
+    source: Source
+    rows: int
+    rows_without_label: int
+    checked_rows: CheckedRows
+    class_names: tuple[str, ...]
+    settings: Mapping[str, Setting]
+    noise_rate: float | None
+    noise_rate_interval: tuple[float, float] | None
+    transition_matrix: list[list[float]]
+    decisions: dict[str, int]
+    changes_allowed: bool
+    change_threshold: float
+    predictor: str
+    predictor_losses: dict[str, float]
+    pool_weights: list[float]
+    training_log: Mapping[str, Any]
+    evidence: Evidence
+    notices: tuple[str, ...]
+    fingerprints: Fingerprints
+    seconds: dict[str, float]
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; what could not be measured is null."""
+        return plain(asdict(self))
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """What labels.parquet says of itself: nothing that differs between two equal runs."""
+        whole = self.to_dict()
+        return {name: whole[name] for name in IN_METADATA}
+
+
+IN_METADATA = (
+    "source", "settings", "noise_rate", "noise_rate_interval", "fingerprints", "checked_rows",
+)  # fmt: skip
 
 
 def summarise(
@@ -26,71 +124,69 @@ def summarise(
     prediction: Prediction,
     decided: Decisions,
     run: Run,
-) -> dict[str, Any]:
-    """summary.json: classes, noise rate, transition, evidence, decisions, timings, versions."""
+) -> Summary:
+    """What the run did."""
     count = len(dataset)
     codes = contract.decision(
         dataset.given, decided.labels[:count], decided.soft_labels[:count], dataset.clean >= 0
     )
     decisions = np.bincount(codes, minlength=len(contract.DECISIONS)).tolist()
     audited = (dataset.clean >= 0) & (dataset.given >= 0)
-    return {
-        "source": asdict(Source.of_dataset(dataset)),
-        "rows": count,
-        "rows_without_label": int((dataset.given < 0).sum()),
-        "checked_rows": {"audited": int(audited.sum()), "all": int((rows.checked >= 0).sum())},
-        "class_names": dataset.class_names,
-        "settings": asdict(run.config)
-        | {
-            "method": decided.predictor,
-            "backbone": run.config.backbone_name,
-            "weights": weights_name(run.config.weights),
-        },
-        "noise_rate": noise_rate(decided.soft_labels, dataset.given),
-        "noise_rate_interval": noise_rate_interval(decided.evidence),
-        "transition_matrix": decided.transition.tolist(),
-        "decisions": dict(zip(contract.DECISIONS, decisions, strict=True)),
-        "changes_allowed": decided.change_threshold < NEVER,
-        "change_threshold": decided.change_threshold,
-        "pool_weights": decided.pool_weights,
-        "predictor": {
-            "believed": decided.predictor,
-            "log_loss_on_checked_rows": decided.predictor_losses,
-            "learning": prediction.training_log,
-        },
-        "evidence": decided.evidence.to_dict(),
-        "notices": dataset.notices,
-        "fingerprints": {
-            "data": dataset.fingerprint,
-            "features": rows.key,
-            "rows": row_digest(dataset.ids, rows.content[:count]),
-        },
-        "seconds": run.seconds,
-        "versions": versions(),
+    return Summary(
+        source=Source.of_dataset(dataset),
+        rows=count,
+        rows_without_label=int((dataset.given < 0).sum()),
+        checked_rows=CheckedRows(audited=int(audited.sum()), all=int((rows.checked >= 0).sum())),
+        class_names=dataset.class_names,
+        settings=settings_of_run(run.config, decided),
+        noise_rate=noise_rate(decided.soft_labels, dataset.given),
+        noise_rate_interval=noise_rate_interval(decided.evidence),
+        transition_matrix=decided.transition.tolist(),
+        decisions=dict(zip(contract.DECISIONS, decisions, strict=True)),
+        changes_allowed=decided.change_threshold < NEVER,
+        change_threshold=decided.change_threshold,
+        predictor=decided.predictor,
+        predictor_losses=decided.predictor_losses,
+        pool_weights=decided.pool_weights,
+        training_log=prediction.training_log,
+        evidence=decided.evidence,
+        notices=dataset.notices,
+        fingerprints=Fingerprints(
+            data=dataset.fingerprint,
+            features=rows.key,
+            rows=row_digest(dataset.ids, rows.content[:count]),
+        ),
+        seconds=run.seconds,
+        versions=versions(),
+    )
+
+
+def settings_of_run(config: PurifyConfig, decided: Decisions) -> dict[str, Setting]:
+    """The settings, with the method and backbone that were chosen, and no path."""
+    return asdict(config) | {
+        "method": decided.predictor,
+        "backbone": config.backbone_name,
+        "weights": weights_name(config.weights),
     }
 
 
-def noise_rate_interval(evidence: Evidence) -> list[float] | None:
+def noise_rate_interval(evidence: Evidence) -> tuple[float, float] | None:
     """95 % interval of the share of wrong labels, from the audited rows; None = there are none."""
     if not evidence.audited:
         return None
     before = evidence.label_accuracy_before
-    return [1 - before.high, 1 - before.low]
+    return 1 - before.high, 1 - before.low
 
 
 def write_outputs(
     dataset: inputs.Dataset,
     decided: Decisions,
     scores: Scores,
-    summary: dict[str, Any],
+    summary: Summary,
     run: Run,
 ) -> None:
-    """labels.parquet, with nothing in its metadata that differs between two equal runs."""
+    """Write labels.parquet, and where its inputs lie."""
     started = time.monotonic()
-    names = (
-        "source", "settings", "noise_rate", "noise_rate_interval", "fingerprints", "checked_rows",
-    )  # fmt: skip
-    metadata = {name: summary[name] for name in names}
     write_places(dataset, run.config, run.folder)
     contract.write_labels(
         run.folder.labels,
@@ -101,7 +197,7 @@ def write_outputs(
             ids=dataset.ids,
             given=dataset.given,
             checked=dataset.clean >= 0,
-            metadata=metadata,
+            metadata=summary.metadata,
         ),
         other_schema=dataset.other_schema,
         other_columns=dataset.other_columns(),
@@ -117,7 +213,7 @@ def corrected(
     ids: NDArray[np.object_],
     given: NDArray[np.int32],
     checked: NDArray[np.bool_],
-    metadata: dict[str, Any],
+    metadata: Mapping[str, object],
 ) -> contract.Labels:
     """The rows of labels.parquet: the first N of those that were decided and scored.
 
@@ -140,7 +236,7 @@ def corrected(
         "clid": scores.clid[rows],
     }
     evidence = "audited" if decided.evidence.audited else "self-estimated"
-    return contract.complete(columns, class_names, metadata | {"evidence": evidence})
+    return contract.complete(columns, class_names, {**metadata, "evidence": evidence})
 
 
 def renamed_notices(dataset: inputs.Dataset) -> tuple[str, ...]:

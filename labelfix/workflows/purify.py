@@ -15,7 +15,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from labelfix.features.standardise import Matrix, Stacked
 from labelfix.training.devices import algebra_device
 from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.workflows.output_folder import OutputFolder, digest, fingerprint, reading, write_json
-from labelfix.workflows.outputs import renamed_notices, summarise, write_outputs
+from labelfix.workflows.outputs import Summary, renamed_notices, summarise, write_outputs
 from labelfix.workflows.predict import method_of, run_methods
 from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.samples import LearningRows, Prediction, RowImages, gather
@@ -41,7 +40,7 @@ def purify(
     *,
     fresh: bool = False,
     report: Reporter = SILENT,
-) -> dict[str, Any]:
+) -> Summary:
     """Correct a dataset: every stage that is missing, then labels.parquet and summary.json.
 
     Args:
@@ -74,7 +73,7 @@ def purify(
     if first:
         write_outputs(dataset, decided, scores, summary, run)
         run.seconds["total"] = round(time.monotonic() - started, 3)
-        write_json(run.folder.summary, summary)
+        write_json(run.folder.summary, summary.to_dict())
     barrier(config.num_nodes)
     return summary
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import click
 import numpy as np
@@ -10,9 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from labelfix import contract
+from labelfix import contract, inputs
 from labelfix.cli import main
 from labelfix.cli.console import Terminal
+from labelfix.decide.evidence import Figure
+from labelfix.workflows import purify
+from labelfix.workflows.settings import PurifyConfig
 
 DESIGN = {
     "demo", "purify", "retrain", "export", "report", "pretrain", "embed", "score", "corrupt",
@@ -54,6 +58,13 @@ def purified(feature_files, labelfix, tmp_path):
     done = labelfix(*files.purify, "--out", tmp_path / "run", "--json")
     assert done.status == 0
     return files, tmp_path / "run", done
+
+
+@pytest.fixture
+def summary_of_run(feature_files, tmp_path):
+    files = feature_files()
+    dataset = inputs.read(files.data, files.clean, features=files.features)
+    return purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
 
 
 # --- help -----------------------------------------------------------------------------------
@@ -155,14 +166,15 @@ def test_purify_in_words(purified, labelfix):
         (-0.1, -0.2, -0.01, "The labels got worse; keep the given ones: -10.0 points, -20.0 to"),
     ],
 )
-def test_the_evidence_ends_in_a_verdict(purified, capfd, value, low, high, sentence):
-    summary = json.loads((purified[1] / "summary.json").read_text())
-    summary["evidence"]["label_accuracy_gain"] = {"value": value, "low": low, "high": high}
+def test_the_evidence_ends_in_a_verdict(summary_of_run, capfd, value, low, high, sentence):
+    gain = Figure(value=value, low=low, high=high)
+    evidence = replace(summary_of_run.evidence, label_accuracy_gain=gain)
+    summary = replace(summary_of_run, evidence=evidence)
     Terminal().evidence(summary)
     assert sentence in capfd.readouterr().out
-    Terminal().evidence(summary | {"changes_allowed": False})  # then nothing got worse
+    Terminal().evidence(replace(summary, changes_allowed=False))  # then nothing got worse
     assert sentence not in capfd.readouterr().out
-    Terminal().evidence(summary | {"evidence": summary["evidence"] | {"audited": False}})
+    Terminal().evidence(replace(summary, evidence=replace(evidence, audited=False)))
     assert sentence not in capfd.readouterr().out
 
 
@@ -326,7 +338,6 @@ def test_mistakes_are_one_line_and_status_2(
 
 def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tmp_path):
     from labelfix.errors import DegenerateLearningError
-    from labelfix.workflows import purify
 
     def collapse(*_, **settings):
         raise DegenerateLearningError("dmlp: predictions collapsed onto 1 of 3 classes")
@@ -358,7 +369,6 @@ TROUBLE = {
 def test_a_full_disk_or_memory_is_one_line_and_status_1(
     words, labelfix, monkeypatch, feature_files, tmp_path
 ):
-    from labelfix.workflows import purify
 
     def fail(*_, **settings):
         raise TROUBLE[words]
@@ -401,7 +411,6 @@ def test_a_damaged_stage_is_one_line_that_says_fresh(name, labelfix, feature_fil
 
 
 def test_an_interrupt_is_status_1(labelfix, monkeypatch, feature_files, tmp_path):
-    from labelfix.workflows import purify
 
     def interrupt(*_, **settings):
         raise KeyboardInterrupt

@@ -33,7 +33,7 @@ class Listener:
 def purify_features(files, out, listener=None, fresh=False, **settings):
     dataset = inputs.read(files.data, files.clean, features=files.features)
     config = PurifyConfig(**{"device": "cpu", "method": "dmlp"} | settings)
-    return purify.purify(dataset, out, config, fresh=fresh, report=listener or Listener())
+    return purify.purify(dataset, out, config, fresh=fresh, report=listener or Listener()).to_dict()
 
 
 def purify_images(folder, out, listener=None, data="data.csv", clean="clean.csv", **settings):
@@ -41,7 +41,7 @@ def purify_images(folder, out, listener=None, data="data.csv", clean="clean.csv"
     config = PurifyConfig(
         **{"epochs": 1, "backbone": "smallconv", "device": "cpu", "method": "dmlp"} | settings
     )
-    return purify.purify(dataset, out, config, report=listener or Listener())
+    return purify.purify(dataset, out, config, report=listener or Listener()).to_dict()
 
 
 @pytest.fixture
@@ -179,7 +179,9 @@ def test_clean_rows_outside_data(feature_files, tmp_path):
     frame = pd.read_csv(files.data)
     frame[40:].to_csv(files.data, index=False)  # CLEAN has rows 0..44: five are audited
     dataset = inputs.read(files.data, files.clean, features=files.folder / "keyed.parquet")
-    summary = purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
+    summary = purify.purify(
+        dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp")
+    ).to_dict()
     found = contract.read_labels(tmp_path / "run")
     assert found.ids.tolist() == ids[40:].tolist()
     assert summary["checked_rows"] == {"audited": 5, "all": 45}
@@ -201,7 +203,7 @@ def test_without_checked_rows_there_is_one_line(feature_files, tmp_path):
 def test_without_checked_rows_the_figures_are_called_self_estimated(feature_files, tmp_path):
     files = feature_files()
     dataset = inputs.read(files.data, features=files.features)
-    summary = purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu"))
+    summary = purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu")).to_dict()
     assert summary["settings"]["method"] == "clid"
     assert summary["evidence"]["audited"] is False
     assert summary["decisions"]["checked"] == 0
@@ -342,10 +344,10 @@ def test_a_bilevel_method_from_files_to_files(feature_files, tmp_path, few_steps
     files, listener = feature_files(), Listener()
     summary = purify_features(files, tmp_path / "run", listener, method=method)
     assert listener.tasks[1].startswith(f"purify ({method}, ")
-    learning = summary["predictor"]["learning"]
+    learning = summary["training_log"]
     assert set(learning) == ({"mlc", "mlc-teacher"} if method == "mlc" else {"vri"})
     assert len(learning[method]["folds"]) == 5
-    assert set(summary["predictor"]["log_loss_on_checked_rows"]) == set(learning)
+    assert set(summary["predictor_losses"]) == set(learning)
     after = summary["evidence"]["label_accuracy_after"]["value"]
     assert after > summary["evidence"]["label_accuracy_before"]["value"]
     assert not (tmp_path / "run" / "stages" / "purify" / "checkpoints").exists()
@@ -366,7 +368,7 @@ def test_a_bilevel_method_trains_on_the_images_themselves(
     assert "purify (emlc, 2 epochs a fold)" in listener.tasks
     assert any(line.startswith("emlc: images are not mirrored") for line in listener.lines)
     assert len(contract.read_labels(tmp_path / "run")) == 60
-    assert {"emlc", "emlc-teacher"} == set(summary["predictor"]["learning"])
+    assert {"emlc", "emlc-teacher"} == set(summary["training_log"])
 
 
 def test_alarms_are_said(feature_files, tmp_path, few_steps, monkeypatch):
@@ -381,10 +383,7 @@ def test_alarms_are_said(feature_files, tmp_path, few_steps, monkeypatch):
     monkeypatch.setattr(predict, "cross_fit", quiet)
     summary = purify_features(feature_files(), tmp_path / "run", listener, method="clid")
     assert "clid: the roof is on fire (in 1 of 5 folds)" in listener.lines
-    assert (
-        "the roof is on fire (in 1 of 5 folds)"
-        in summary["predictor"]["learning"]["clid"]["alarms"]
-    )
+    assert "the roof is on fire (in 1 of 5 folds)" in summary["training_log"]["clid"]["alarms"]
 
 
 @pytest.mark.parametrize("method", ["mlc", "emlc", "ebomlc"])
