@@ -167,8 +167,6 @@ LEFT_LONG = {
     "tests/contract/test_labels_parquet.py",
     "tests/inputs/test_bad_inputs.py",
     "tests/inputs/test_read.py",
-    "tests/predictors/bilevel/test_meta_gradients.py",
-    "tests/predictors/bilevel/test_trainer.py",
     "tests/retrain/test_methods.py",
     "tests/workflows/test_purify.py",
     "tests/workflows/test_retrain.py",

@@ -1,0 +1,34 @@
+"""Small tasks for bilevel methods, and methods with quick settings."""
+
+from dataclasses import replace
+from functools import partial
+
+from lightning_fabric import Fabric
+
+from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, FoldTask
+from labelfix.predictors.bilevel.registry import METHODS
+from labelfix.predictors.bilevel.trainer import FoldTrainer
+from labelfix.training.config import LoopConfig
+
+LOOP = LoopConfig(epochs=4, device="cpu", precision="32-true")
+
+
+QUICK = {"optimizer": "adamw", "lr": 1e-2, "batch": 32, "teacher_lr": 1e-3}
+
+
+def task_of(made, *, hidden=16, noise=0.3):
+    rows = FeatureRows(made.features, noise=noise)
+    return FoldTask(
+        source=rows, frozen=rows, given=made.given, checked=made.checked, folds=made.folds,
+        classes=3, make_student=partial(FeatureNet, rows.columns, 3, hidden),
+    )  # fmt: skip
+
+
+def quick(name, **changes):
+    plan = METHODS[name]
+    return replace(plan, config=replace(plan.config, **QUICK | changes))
+
+
+def trainer_of(task, plan, fold=0, fabric=None):
+    return FoldTrainer(fabric or Fabric(accelerator="cpu", devices=1), task=task, plan=plan,
+                   fold=fold)  # fmt: skip
