@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from labelfix import contract, inputs
 from labelfix.equations import corruption as eq
 from labelfix.errors import InputError
+from labelfix.inputs.arrow_types import is_text
 from labelfix.ranges import OneOf, Seed, Share, check_options
 
 NOISES = ("symmetric", "asymmetric", "instance")
@@ -103,7 +104,7 @@ def _flip(
     if config.noise == "symmetric":
         return eq.symmetric(labels, config.rate, classes, generator), ()
     if config.noise == "instance":
-        values = _evidence(dataset)[rows]
+        values = _values(dataset)[rows]
         return eq.instance_dependent(labels, config.rate, values, classes, generator), ()
     target = _map(dataset, rows, config)
     return eq.asymmetric(labels, config.rate, target, generator), target.tolist()
@@ -121,7 +122,7 @@ def _map(dataset: inputs.Dataset, rows: NDArray[np.int64], config: CorruptConfig
                 hint="pass --map",
                 file=dataset.source,
             )
-        return eq.confusable_classes(_confusion(_evidence(dataset)[rows], dataset.given[rows]))
+        return eq.confusable_classes(_confusion(_values(dataset)[rows], dataset.given[rows]))
     if config.map == "next":
         return (target + 1) % len(names)
     for move in config.map.split(","):
@@ -137,7 +138,7 @@ def _map(dataset: inputs.Dataset, rows: NDArray[np.int64], config: CorruptConfig
     return target
 
 
-def _evidence(dataset: inputs.Dataset) -> NDArray[np.floating]:
+def _values(dataset: inputs.Dataset) -> NDArray[np.floating]:
     """Features of DATA's rows, or the pixels of its images."""
     if dataset.features is not None:
         return np.asarray(dataset.features, dtype=np.float32)
@@ -202,16 +203,11 @@ def _names(codes: eq.Codes, names: tuple[str, ...]) -> pa.Array:
 
 def _moved(dataset: inputs.Dataset, column: pa.ChunkedArray, out: Path) -> pa.ChunkedArray:
     """Relative image paths, as seen from the new table."""
-    if not _is_text(column.type) or out.resolve().parent == dataset.root.resolve():
+    if not is_text(column.type) or out.resolve().parent == dataset.root.resolve():
         return column
     start = out.resolve().parent
     moved = [os.path.relpath(dataset.root.resolve() / path, start) for path in column.to_pylist()]
     return pa.chunked_array([pa.array(moved, pa.string())])
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _require_flat(table: pa.Table, out: Path) -> None:
