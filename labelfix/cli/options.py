@@ -93,6 +93,40 @@ column_options = options(
     ),
 )
 
+clean_set_options = options(
+    click.option(
+        "--clean-set",
+        type=PATH,
+        metavar="CLEAN",
+        multiple=True,
+        help="Rows whose right label is known: some rows of DATA, drawn at random and checked. "
+        "May be repeated: the rows add up.",
+    ),
+    click.option(
+        "--clean-set-drawn",
+        type=click.Choice(["random", "chosen"]),
+        multiple=True,
+        help="How the rows of CLEAN were picked: at random, or because of what they look like. "
+        "Once for all, or once for each CLEAN.  [default: found by a test]",
+    ),
+    click.option(
+        "--clean-label-column",
+        metavar="NAME",
+        help="Column of right labels in CLEAN.  [default: found by its name, such as "
+        "corrected_label, else as in DATA]",
+    ),
+    click.option(
+        "--clean-image-column",
+        metavar="NAME",
+        help="Column of images in CLEAN.  [default: as in DATA, else found by its name]",
+    ),
+    click.option(
+        "--clean-id-column",
+        metavar="NAME",
+        help="Column of ids in CLEAN.  [default: as in DATA, else found by its name]",
+    ),
+)
+
 device_options = options(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
     click.option(
@@ -163,16 +197,20 @@ def terminal_of() -> Any:  # noqa: ANN401
 
 def read_data(
     data: Path,
-    clean: Path | None,
     settings: dict[str, Any],
     terminal: Any,  # noqa: ANN401
 ) -> tuple[Any, Any]:
     """Settings first, since they are quick to check; then the tables."""
-    from labelfix.workflows.purify import read
+    from labelfix.workflows.purify import clean_source, read
     from labelfix.workflows.settings import PurifyConfig
 
     names = ("label_column", "image_column", "id_column", "features")
     columns = {name: settings.pop(name) for name in names}
+    clean = clean_source(
+        settings.pop("clean_set", ()),
+        settings.pop("clean_set_drawn", ()),
+        **{role: settings.pop(f"clean_{role}_column", None) for role in ("label", "image", "id")},
+    )
     config = PurifyConfig(**settings)
     dataset = read(data, clean, **columns)
     for line in dataset.notices:

@@ -11,6 +11,7 @@ from labelfix.cli.options import (
     PATH,
     DataCommand,
     backbone_options,
+    clean_set_options,
     column_options,
     default_out,
     device_options,
@@ -38,12 +39,7 @@ stage_options = options(
 
 @click.command(cls=DataCommand)
 @click.argument("data", type=PATH)
-@click.option(
-    "--clean-set",
-    type=PATH,
-    metavar="CLEAN",
-    help="Rows whose right label is known: some rows of DATA, drawn at random and checked.",
-)
+@clean_set_options
 @out_option
 @column_options
 @click.option(
@@ -79,7 +75,6 @@ stage_options = options(
 @json_option
 def purify_command(
     data: Path,
-    clean_set: Path | None,
     out: Path | None,
     fresh: bool,
     as_json: bool,
@@ -87,9 +82,9 @@ def purify_command(
 ) -> None:
     """Correct the labels of DATA.
 
-    DATA is a table or a folder with one folder of images for each
-    class. Writes DIR/labels.parquet and DIR/summary.json. Run the same command again after an
-    interruption: it goes on where it stopped.
+    DATA is a table or a folder with one folder of images for each class. Writes DIR/labels.parquet
+    and DIR/summary.json. Run the same command again after an interruption: it goes on where it
+    stopped.
 
     \b
     Example:
@@ -99,7 +94,7 @@ def purify_command(
     from labelfix.workflows import purify
 
     terminal = terminal_of()
-    config, dataset = read_data(data, clean_set, settings, terminal)
+    config, dataset = read_data(data, settings, terminal)
     out = out or default_out(data)
     with writing(out):
         summary = purify.purify(dataset, out, config, fresh=fresh, report=terminal)
@@ -124,7 +119,7 @@ def pretrain_command(data: Path, out: Path | None, **settings: Any) -> None:  # 
     from labelfix.workflows import embed
 
     terminal = terminal_of()
-    config, dataset = read_data(data, None, settings, terminal)
+    config, dataset = read_data(data, settings, terminal)
     out = out or default_out(data)
     with writing(out):
         weights = embed.pretrain_only(dataset, out, config, report=terminal)
@@ -146,7 +141,7 @@ def embed_command(data: Path, out: Path | None, **settings: Any) -> None:  # noq
     from labelfix.workflows import embed
 
     terminal = terminal_of()
-    config, dataset = read_data(data, None, settings, terminal)
+    config, dataset = read_data(data, settings, terminal)
     out = out or default_out(data)
     with writing(out):
         features = embed.embed_only(dataset, out, config, report=terminal)

@@ -1,17 +1,22 @@
 """read, check: tables, folders, features and images in; one checked Dataset out."""
 
+from labelfix.inputs.answers import Answer
+from labelfix.inputs.clean_set import Drawn
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.decode import Pixels, decode
 from labelfix.inputs.duplicates import find_copies, match_content, tell_rows_apart
 from labelfix.inputs.formats import listed_formats
-from labelfix.inputs.read import read
+from labelfix.inputs.read import CleanSource, read
 from labelfix.inputs.test_table import SampleTable, read_labelled, read_truth, read_unlabelled
 
 __all__ = [
+    "Answer",
+    "CleanSource",
     "Columns",
     "Dataset",
+    "Drawn",
     "Pixels",
     "SampleTable",
     "content_keys",

@@ -1,152 +1,218 @@
-"""CLEAN: which of its rows are audited rows of DATA, and what is known of the others."""
+"""One clean set: what people answered about its rows, and which of them are rows of DATA."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
 from labelfix.errors import InputError
+from labelfix.inputs.answers import (
+    Answer,
+    apply_decisions,
+    apply_verdicts,
+    read_answers,
+)
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.encoded_images import EncodedImages, check_images
-from labelfix.inputs.features import read_list_column
-from labelfix.inputs.ids import Ids, Origin, locate, match_rows
-from labelfix.inputs.labelled_table import FeatureLocation, LabelledTable, ids_of, read_rows
-from labelfix.inputs.labels import align, check_cover, require_labels
+from labelfix.inputs.ids import Ids, match_rows, read_ids
+from labelfix.inputs.labelled_table import LabelledTable
+from labelfix.inputs.labels import counted_classes, encode
 from labelfix.inputs.messages import counted
-from labelfix.inputs.tables import Table, open_table
+from labelfix.inputs.right_columns import (
+    RightColumns,
+    choose_right_columns,
+    differ,
+    same_classes,
+)
+from labelfix.inputs.tables import Table
+
+
+class Drawn(IntEnum):
+    """How the rows of a clean set were chosen, by the person's word."""
+
+    CHOSEN = 0
+    UNKNOWN = 1
+    RANDOM = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanSet:
-    """CLEAN beside DATA.
+    """One clean set beside DATA.
 
     Args:
-        rows: its table.
-        ids: its C ids.
-        clean: (N,) int32 right label of DATA's audited rows; -1 = not checked.
-        left: (M,) ascending positions of its rows that are not rows of DATA.
-        left_labels: (M,) int32 class codes.
+        table: the table.
+        columns: which of its columns are read.
+        ids: its C ids; they may repeat.
+        answers: (C,) int32 class codes, or values of `Answer`.
+        found: (C,) int64 the row of DATA; -1 = none.
+        drawn: how its rows were chosen.
         notices: one line each.
+    """
+
+    table: Table
+    columns: Columns
+    ids: Ids
+    answers: np.ndarray
+    found: np.ndarray
+    drawn: Drawn
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledData:
+    """DATA as a clean set is compared with it.
+
+    Args:
+        rows: its table, with columns and labels as they stand there.
+        ids: its N ids.
+        given: (N,) int32 class codes, -1 = no label.
+        class_names: the K classes.
     """
 
     rows: LabelledTable
     ids: Ids
-    clean: np.ndarray
-    left: np.ndarray
-    left_labels: np.ndarray
-    notices: tuple[str, ...]
-
-    @property
-    def left_ids(self) -> np.ndarray:
-        """(M,) ids of the rows that are not rows of DATA."""
-        return self.ids.values[self.left]
+    given: np.ndarray
+    class_names: tuple[str, ...]
 
 
-def open_clean(path: str | os.PathLike[str], data: Table) -> Table:
-    """Opens CLEAN; raises InputError where it is DATA itself, or a copy of it."""
-    table = open_table(str(path))
-    same = os.path.samefile(table.path, data.path)
-    if same or (table.digest is not None and table.digest == data.digest):
+def read_clean_set(
+    table: Table,
+    data: LabelledData,
+    *,
+    wanted: Columns,
+    drawn: Drawn = Drawn.UNKNOWN,
+) -> CleanSet:
+    """Reads the answers of a clean set, and finds its rows in DATA, by id and by image file.
+
+    Args:
+        table: the clean set, opened.
+        data: DATA.
+        wanted: its columns, where a person named them.
+        drawn: how its rows were chosen.
+
+    Raises:
+        InputError: it is DATA itself or a copy, its columns are not plain, a label is no class, or
+            its labels repeat the given ones while a column beside them differs.
+    """
+    usual = Columns() if table.is_folder else data.rows.columns
+    right = choose_right_columns(
+        table, wanted, usual=usual, class_names=data.class_names, prefix="clean-"
+    )
+    _refuse_data_itself(table, right, data.rows)
+    columns = right.columns
+    ids = read_ids(table, columns, unique=False)
+    found = match_rows(data.rows.table, data.rows.columns, data.ids, table, columns, ids)
+    answers = _answers(table, right, found, data)
+    if not right.chosen:
+        _refuse_repetition(table, right, answers, found, data)
+    notices = [*table.notices, *right.notices, *_told(table, columns, answers, found, data)]
+    if drawn is Drawn.UNKNOWN and _only_corrections(right, answers, found, data):
+        drawn = Drawn.CHOSEN
+        notices.append(
+            f"{table.title}: column '{columns.label}' is filled only where it differs from the "
+            "given label: its rows are taken as chosen, not as drawn at random"
+        )
+    return CleanSet(
+        table=table, columns=columns, ids=ids, answers=answers, found=found, drawn=drawn,
+        notices=tuple(notices),
+    )  # fmt: skip
+
+
+def _refuse_data_itself(table: Table, right: RightColumns, data: LabelledTable) -> None:
+    """DATA may be its own clean set only by another column than its labels'."""
+    same = os.path.samefile(table.path, data.table.path)
+    copied = table.digest is not None and table.digest == data.table.digest
+    if (same or copied) and right.verdict is None and right.columns.label == data.columns.label:
         raise InputError(
             "the clean set is the dataset itself",
             hint="give rows whose labels a person checked: noisy labels cannot check themselves",
             file=table.path,
         )
-    return table
 
 
-def match_clean(
-    table: Table, data: LabelledTable, data_ids: Ids, class_names: tuple[str, ...]
-) -> CleanSet:
-    """Reads CLEAN's labels and finds its rows in DATA, by id and by image file.
-
-    Raises:
-        InputError: a row without a label, an unknown label, a class without a checked row, or two
-            rows that say different things of one row of DATA.
-    """
-    # DATA's column names are looked for first; a folder has its own.
-    wanted = Columns() if table.is_folder else data.columns.only_in(table)
-    rows = read_rows(table, wanted)
-    column = rows.label_column
-    require_labels(rows.labels, table=table, column=column)
-    codes = align(rows.labels, class_names, table=table, column=column)
-    check_cover(codes, class_names, table=table)
-    ids, notices = ids_of(rows)
-    found = match_rows(data.table, data.columns, data_ids, table, rows.columns, ids)
-    clean = np.full(data.table.rows, -1, dtype=np.int32)
-    audits = np.flatnonzero(found >= 0)
-    clean[found[audits]] = codes[audits]
-    _refuse_conflict(table, ids, found, codes, clean)
-    left = np.flatnonzero(found < 0)
-    audited = f"{table.title}: {counted(table.rows, 'checked row')}, {len(audits):,} of them "
-    return CleanSet(
-        rows=rows,
-        ids=ids,
-        clean=clean,
-        left=left,
-        left_labels=codes[left],
-        notices=(*rows.notices, *notices, f"{audited}rows of {data.table.title}"),
-    )
-
-
-def load_left_features(clean: CleanSet, source: FeatureLocation, data: LabelledTable) -> np.ndarray:
-    """Reads the features of CLEAN's rows that are not rows of DATA, (M, D), from its list column.
-
-    Raises:
-        InputError: the features hold nothing for these rows.
-    """
-    if source.column is not None and source.column in clean.rows.table.names:
-        return read_list_column(clean.rows.table, source.column, clean.left)
-    where = str(source.file) if source.is_array else f"{clean.rows.table.title}"
-    raise _without_evidence(clean, data, f"{where} holds no features for it")
-
-
-def require_keys(clean: CleanSet, data: LabelledTable, data_ids: Ids) -> None:
-    """Checks that CLEAN's other rows have ids of their own to find features by."""
-    if clean.ids.origin is Origin.NUMBER:
-        raise _without_evidence(clean, data, "it has no id to find features by")
-    twin = np.flatnonzero(locate(data_ids.values, clean.left_ids) >= 0)
-    if len(twin):
-        raise InputError(
-            f"'{clean.left_ids[twin[0]]}' names a row of {data.table.path} too, of another image",
-            hint="give both tables an id column that tells them apart",
-            file=clean.rows.table.path,
-            row=int(clean.left[twin[0]]) + 1,
+def _answers(
+    table: Table, right: RightColumns, found: np.ndarray, data: LabelledData
+) -> np.ndarray:
+    """(C,) int32 class codes, or values of `Answer`."""
+    answers = np.full(table.rows, Answer.MISSING, dtype=np.int32)
+    if right.columns.label is not None:
+        labels = encode(table, right.columns.label)
+        answers = read_answers(labels, data.class_names, table=table, column=right.columns.label)
+    if right.verdict is not None:
+        given = _given(found, data)
+        judged = given if right.corrected else np.where(found >= 0, given, answers)
+        answers = apply_verdicts(
+            answers, encode(table, right.verdict), judged, corrected=right.corrected
         )
+    if right.decision is not None:
+        answers = apply_decisions(answers, encode(table, right.decision))
+    return answers
 
 
-def check_left_images(clean: CleanSet, data: LabelledTable) -> np.ndarray:
-    """Checks the images of CLEAN's rows that are not rows of DATA; returns their files' sizes."""
-    column = clean.rows.columns.image
-    if column is None:
-        raise _without_evidence(clean, data, "it has no image")
-    return check_images(EncodedImages(table=clean.rows.table, column=column, rows=clean.left))
+def _given(found: np.ndarray, data: LabelledData) -> np.ndarray:
+    """(C,) the given labels of the rows in DATA; -1 = none."""
+    return np.where(found >= 0, data.given[found], -1).astype(np.int32)
 
 
-def _refuse_conflict(
-    table: Table, ids: Ids, found: np.ndarray, codes: np.ndarray, clean: np.ndarray
+def _refuse_repetition(
+    table: Table, right: RightColumns, answers: np.ndarray, found: np.ndarray, data: LabelledData
 ) -> None:
-    audits = np.flatnonzero(found >= 0)
-    wrong = audits[clean[found[audits]] != codes[audits]]
-    if len(wrong):
-        raise InputError(
-            f"'{ids.values[wrong[0]]}' has another label here than in a later row",
-            hint="keep one row for each checked sample",
-            file=table.path,
-            row=int(wrong[0]) + 1,
+    """Refuses labels that say nothing but the given ones, where a column beside them says more."""
+    given = _given(found, data)
+    both = (given >= 0) & (answers >= 0)
+    label = right.columns.label
+    if label is None or right.verdict or not both.any() or (given != answers)[both].any():
+        return
+    ours = encode(table, label)
+    for name, theirs in same_classes(table, right, data.class_names).items():
+        if differ(theirs, ours):
+            raise InputError(
+                f"column '{label}' repeats the given labels of {data.rows.table.title} in all "
+                f"{counted(int(both.sum()), 'row')}, and column '{name}' differs from it",
+                hint=f"choose the right labels with --clean-label-column {name} (or {label})",
+                file=table.path,
+            )
+
+
+def _only_corrections(
+    right: RightColumns, answers: np.ndarray, found: np.ndarray, data: LabelledData
+) -> bool:
+    """Whether labels stand in some rows only, and always differ from the given ones there."""
+    silent = answers == Answer.MISSING
+    given = _given(found, data)
+    both = (given >= 0) & (answers >= 0)
+    if right.verdict or right.decision or not silent.any() or not both.any():
+        return False
+    return not (given == answers)[both].any()
+
+
+def _told(
+    table: Table, columns: Columns, answers: np.ndarray, found: np.ndarray, data: LabelledData
+) -> list[str]:
+    """What was taken, one line each."""
+    lines = []
+    answered = answers != Answer.MISSING
+    audited = int((answered & (found >= 0)).sum())
+    rows = counted(int(answered.sum()), "checked row")
+    lines.append(f"{table.title}: {rows}, {audited:,} of them rows of {data.rows.table.title}")
+    if columns.label is not None:
+        classes = counted_classes(answers, data.class_names)
+        lines.append(f"{table.title}: right labels from column '{columns.label}': {classes}")
+    words = {
+        "of none of the classes": Answer.NONE,
+        "whose given label is wrong, the right one unknown": Answer.WRONG,
+        "unsure": Answer.UNSURE,
+    }
+    counts = {word: int((answers == code).sum()) for word, code in words.items()}
+    listed = [f"{count:,} {word}" for word, count in counts.items() if count]
+    if listed:
+        lines.append(f"{table.title}: of the checked rows are {', '.join(listed)}")
+    missing = int((~answered).sum())
+    if missing:
+        lines.append(
+            f"{table.title}: {counted(missing, 'row')} without an answer count as not checked; "
+            "write 'unsure' or 'none' where somebody looked and found no class"
         )
-
-
-def _without_evidence(clean: CleanSet, data: LabelledTable, lack: str) -> InputError:
-    """The error for a CLEAN row that is in DATA under no id and has nothing of its own."""
-    table, name = clean.rows.table, clean.left_ids[0]
-    if clean.ids.origin is Origin.NUMBER:
-        problem = f"the table has no id column to match it with {data.table.path}, and {lack}"
-        hint = "add the ids of the checked rows as a column named 'id'"
-    else:
-        more = f" (as {counted(len(clean.left) - 1, 'more row')})" if len(clean.left) > 1 else ""
-        problem = f"id '{name}' is not in {data.table.path}{more}, and {lack}"
-        hint = "mend the ids, remove the rows, or give features (Parquet keyed by id) or images"
-    return InputError(problem, hint=hint, file=table.path, row=int(clean.left[0]) + 1)
+    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -48,7 +48,7 @@ class Columns:
 
 
 def choose_columns(
-    table: Table, wanted: Columns, *, labelled: bool = True
+    table: Table, wanted: Columns, *, labelled: bool = True, prefix: str = ""
 ) -> tuple[Columns, tuple[str, ...]]:
     """Completes the person's choice of columns; returns it and a notice of what was taken.
 
@@ -56,31 +56,32 @@ def choose_columns(
         table: the table.
         wanted: columns named by the person, all of them in the table.
         labelled: whether a label column is needed.
+        prefix: of the options in messages, such as "clean-" for `--clean-label-column`.
 
     Raises:
         InputError: a named column is missing, or no column is plainly the label.
     """
-    _require(table, wanted)
+    _require(table, wanted, prefix)
     if table.is_folder:
         return _of_folder(table, wanted), ()
     chosen = wanted
     if labelled and chosen.label is None:
-        chosen = replace(chosen, label=_by_name(table, _LABEL, chosen, _may_be_label))
+        chosen = replace(chosen, label=next(iter(label_by_name(table, chosen)), None))
     if chosen.image is None:
         by_name = _by_name(table, _IMAGE, chosen, _may_be_image)
         chosen = replace(chosen, image=by_name or _by_type(table, chosen))
     if chosen.id is None:
         chosen = replace(chosen, id=_id_by_name(table, chosen))
     if labelled and chosen.label is None:
-        chosen = replace(chosen, label=_single_remaining(table, chosen))
+        chosen = replace(chosen, label=only_label(table, chosen, prefix=prefix))
     return chosen, _notices(table, wanted, chosen)
 
 
-def _require(table: Table, wanted: Columns) -> None:
+def _require(table: Table, wanted: Columns, prefix: str) -> None:
     options = {
-        "--label-column": wanted.label,
-        "--image-column": wanted.image,
-        "--id-column": wanted.id,
+        f"--{prefix}label-column": wanted.label,
+        f"--{prefix}image-column": wanted.image,
+        f"--{prefix}id-column": wanted.id,
         "--features": wanted.features,
     }
     for option, name in options.items():
@@ -98,42 +99,70 @@ def _of_folder(table: Table, wanted: Columns) -> Columns:
     return replace(wanted, label="label", image="image")
 
 
+def label_by_name(table: Table, chosen: Columns) -> list[str]:
+    """Returns the free columns that are called like labels and may hold them, the likeliest first.
+
+    Args:
+        table: the table.
+        chosen: its columns that are taken.
+    """
+    return _all_by_name(table, _LABEL, chosen, may_be_label)
+
+
 def _by_name(
     table: Table, names: tuple[str, ...], chosen: Columns, fits: Callable[[pa.DataType], bool]
 ) -> str | None:
-    free = _free(table, chosen)
-    folded = {name.strip().lower(): name for name in reversed(free)}
+    return next(iter(_all_by_name(table, names, chosen, fits)), None)
+
+
+def _all_by_name(
+    table: Table, names: tuple[str, ...], chosen: Columns, fits: Callable[[pa.DataType], bool]
+) -> list[str]:
+    folded = {name.strip().lower(): name for name in reversed(free_columns(table, chosen))}
     found = [folded[name] for name in names if name in folded]
-    return next((name for name in found if fits(table.schema.field(name).type)), None)
+    return [name for name in found if fits(table.schema.field(name).type)]
 
 
 def _by_type(table: Table, chosen: Columns) -> str | None:
-    free = [name for name in _free(table, chosen) if is_encoded(table.schema.field(name).type)]
+    free = [
+        name for name in free_columns(table, chosen) if is_encoded(table.schema.field(name).type)
+    ]
     return free[0] if len(free) == 1 else None
 
 
-def _single_remaining(table: Table, chosen: Columns) -> str:
+def only_label(
+    table: Table, chosen: Columns, *, prefix: str = "", without: Collection[str | None] = ()
+) -> str:
+    """Returns the one free column that may hold labels.
+
+    Raises:
+        InputError: there is none, or several.
+    """
     free = [
         name
-        for name in _free(table, chosen)
-        if _may_be_label(table.schema.field(name).type) and not re.match(_PANDAS_INDEX, name)
+        for name in free_columns(table, chosen)
+        if may_be_label(table.schema.field(name).type)
+        and not re.match(_PANDAS_INDEX, name)
+        and name not in without
     ]
     if len(free) == 1:
         return free[0]
     what = "several columns could be" if free else "no column can be"
     raise InputError(
         f"{what} the label",
-        hint=f"choose it with --label-column among {quoted(table.names, 30)}",
+        hint=f"choose it with --{prefix}label-column among {quoted(table.names, 30)}",
         file=table.path,
     )
 
 
-def _free(table: Table, chosen: Columns) -> list[str]:
+def free_columns(table: Table, chosen: Columns) -> list[str]:
+    """Returns the names of the columns that are not taken."""
     taken = {chosen.label, chosen.image, chosen.id, chosen.features}
     return [name for name in table.names if name not in taken]
 
 
-def _may_be_label(kind: pa.DataType) -> bool:
+def may_be_label(kind: pa.DataType) -> bool:
+    """Whether a column of this type may hold labels."""
     return not (pa.types.is_nested(kind) or is_encoded(kind) or pa.types.is_temporal(kind))
 
 
@@ -166,6 +195,6 @@ def _notices(table: Table, wanted: Columns, chosen: Columns) -> tuple[str, ...]:
 
 
 def _rivals(table: Table, chosen: Columns) -> str:
-    free = _free(table, chosen)
+    free = free_columns(table, chosen)
     others = [name for name in free if name.strip().lower() in _LABEL]
     return f" (not as label: {quoted(others)})" if others and chosen.label else ""

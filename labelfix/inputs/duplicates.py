@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from labelfix.inputs.answers import Answer
+from labelfix.inputs.clean_rows import CleanRows, titles
+from labelfix.inputs.clean_set import Drawn
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.messages import counted
 
@@ -18,40 +21,48 @@ class Copies:
     """What equal content says of N rows and of M checked rows beside them.
 
     Args:
-        clean: (N,) int32 right label of the rows, copies of checked rows included; -1 = none.
+        answers: (N,) int32 right labels of the rows, copies of checked rows included, or values of
+            `Answer`.
         beside: (M,) bool, whether a checked row is no copy of any of the N rows.
-        labels: (M,) int32 right label of the checked rows; -1 where copies contradict each other.
+        labels: (M,) int32 right labels of the checked rows, or values of `Answer`.
         disputed: (n,) positions among the N + M of checked rows whose copies have other labels
-            and no label has a majority. Their `clean` and `labels` are -1.
+            and no label has a majority. Theirs is `Answer.MISSING`.
+        group: (N + M,) rows of one content have one number, from 0.
     """
 
-    clean: np.ndarray
+    answers: np.ndarray
     beside: np.ndarray
     labels: np.ndarray
     disputed: np.ndarray
+    group: np.ndarray
 
 
-def find_copies(content: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> Copies:
+def find_copies(content: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> Copies:
     """Gives all rows of one content the label that most checked rows among them have.
+
+    "None of the classes" counts as a label. "Wrong" and "unsure" are said of one row: a copy may
+    have another given label.
 
     Args:
         content: (N + M,) uint64 content keys.
-        clean: (N,) int32 right label of the first N rows; -1 = not checked.
-        labels: (M,) int32 right label of the last M rows.
+        answers: (N,) int32 right labels of the first N rows, or values of `Answer`.
+        labels: (M,) int32 right labels of the last M rows.
     """
-    rows = len(clean)
+    rows = len(answers)
     keys, group = np.unique(content, return_inverse=True)
-    known = np.concatenate([clean, labels])
-    places = np.flatnonzero(known >= 0)
-    label_of = _majority(group[places], known[places], len(keys))
-    agreed = label_of[group]
+    known = np.concatenate([answers, labels])
+    shared = (known >= 0) | (known == Answer.NONE)
+    places = np.flatnonzero(shared)
+    agreed = _majority(group[places], known[places], len(keys))[group]
+    alone = np.where(shared, Answer.MISSING, known)[:rows]
     in_data = np.zeros(len(keys), dtype=bool)
     in_data[group[:rows]] = True
     return Copies(
-        clean=agreed[:rows],
+        answers=np.where(agreed[:rows] == Answer.MISSING, alone, agreed[:rows]).astype(np.int32),
         beside=~in_data[group[rows:]],
         labels=agreed[rows:],
-        disputed=places[agreed[places] == -1],
+        disputed=places[agreed[places] == Answer.MISSING],
+        group=group,
     )
 
 
@@ -64,10 +75,10 @@ def tell_rows_apart(content: np.ndarray) -> bool:
 
 
 def match_content(dataset: Dataset, content: np.ndarray) -> Dataset:
-    """Makes every row of DATA whose content CLEAN has checked an audited row.
+    """Makes every row of DATA whose content a clean set has checked an audited row.
 
-    CLEAN's rows found so leave `clean_rows`, `clean_labels`, `clean_features`, `feature_keys`.
-    Features that are alike in most rows name none, and are not matched.
+    The checked rows found so leave those beside DATA, with their `clean_features` and
+    `feature_keys`. Features that are alike in most rows name none, and are not matched.
 
     Args:
         dataset: what `read` returned.
@@ -76,60 +87,72 @@ def match_content(dataset: Dataset, content: np.ndarray) -> Dataset:
     Returns:
         The dataset, with a notice where anything changed.
     """
-    rows = len(dataset)
-    if dataset.clean_table is None:
+    rows, clean = len(dataset), dataset.clean_rows
+    if not clean.sets or (dataset.features is not None and not tell_rows_apart(content[:rows])):
         return dataset
-    if dataset.features is not None and not tell_rows_apart(content[:rows]):
-        return dataset
-    copies = find_copies(content, dataset.clean, dataset.clean_labels)
+    copies = find_copies(content, clean.answers, clean.labels)
     kept = copies.beside & (copies.labels >= 0)
-    if kept.all() and np.array_equal(copies.clean, dataset.clean):
+    if kept.all() and np.array_equal(copies.answers, clean.answers):
         return dataset
     everything = np.append(np.ones(rows, dtype=bool), kept)
     features, keys = dataset.clean_features, dataset.feature_keys
     return replace(
         dataset,
-        clean=copies.clean,
-        clean_rows=dataset.clean_rows[kept],
-        clean_labels=copies.labels[kept],
+        clean_rows=replace(
+            clean,
+            answers=copies.answers,
+            drawn=_drawn(clean, copies),
+            rows=clean.rows[kept],
+            labels=copies.labels[kept],
+        ),
         clean_features=None if features is None else features[kept],
         feature_keys=None if keys is None else keys[everything],
         notices=(*dataset.notices, *_notices(dataset, copies)),
     )
 
 
+def _drawn(clean: CleanRows, copies: Copies) -> np.ndarray:
+    """(N,) how the rows were chosen; one that is a copy of a checked row, as that was."""
+    drawn = np.concatenate([clean.drawn, clean.drawn_beside])
+    checked = np.concatenate([clean.answers, clean.labels]) != Answer.MISSING
+    of_group = np.full(len(copies.group), Drawn.CHOSEN, dtype=np.int8)
+    np.maximum.at(of_group, copies.group[checked], drawn[checked])
+    new = (copies.answers >= 0) & (clean.answers == Answer.MISSING)
+    return np.where(new, of_group[copies.group[: len(clean.drawn)]], clean.drawn).astype(np.int8)
+
+
 def _notices(dataset: Dataset, copies: Copies) -> list[str]:
-    assert dataset.clean_table is not None
-    title, lines = dataset.clean_table.title, []
+    names, lines = titles(dataset.clean_rows.sets), []
     repeated = int((~copies.beside).sum())
-    found = int(((copies.clean >= 0) & (dataset.clean < 0)).sum())
+    found = int(((copies.answers >= 0) & (dataset.clean < 0)).sum())
     if repeated or found:
         lines.append(
-            f"{title}: {counted(repeated, 'checked row')} with the content of rows of "
+            f"{names}: {counted(repeated, 'checked row')} with the content of rows of "
             f"{dataset.table.title} under another id; {counted(found, 'more row')} counted as "
             "audited"
         )
     if len(copies.disputed):
-        names = [_name(dataset, int(place)) for place in copies.disputed[:4]]
+        rows = [_name(dataset, int(place)) for place in copies.disputed[:4]]
         lines.append(
-            f"{title}: {counted(len(copies.disputed), 'checked row')} set aside: their content is "
-            f"the same and their labels are not ({', '.join(names)})"
+            f"{names}: {counted(len(copies.disputed), 'checked row')} set aside: their content is "
+            f"the same and their labels are not ({', '.join(rows)})"
         )
     return lines
 
 
 def _majority(group: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
-    """Returns (groups,) int32, the label of more than half of a group's members; -1 = none."""
+    """Returns (groups,) int32, the label of more than half of a group's members."""
     pairs, counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)
     members = np.bincount(group, minlength=groups)
     most = 2 * counts > members[pairs[0]]
-    found = np.full(groups, -1, dtype=np.int32)
+    found = np.full(groups, Answer.MISSING, dtype=np.int32)
     found[pairs[0, most]] = pairs[1, most]
     return found
 
 
 def _name(dataset: Dataset, place: int) -> str:
-    """Names a row by its id where it is a row of DATA, else by its row in CLEAN."""
+    """Names a row by its id where it is a row of DATA, else by its row in its clean set."""
     if place < len(dataset):
         return f"id '{dataset.ids[place]}'"
-    return f"row {dataset.clean_rows[place - len(dataset)] + 1}"
+    clean_set, row = dataset.clean_rows.place_of(place - len(dataset))
+    return f"row {row + 1} of {clean_set.table.title}"

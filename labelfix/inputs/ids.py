@@ -36,7 +36,7 @@ class Ids:
     """The ids of one table.
 
     Args:
-        values: (N,) object array of str, unique.
+        values: (N,) object array of str; unique but in clean sets.
         origin: where they come from.
     """
 
@@ -44,18 +44,24 @@ class Ids:
     origin: Origin
 
 
-def read_ids(table: Table, columns: Columns) -> Ids:
+def read_ids(table: Table, columns: Columns, *, unique: bool = True) -> Ids:
     """Reads the ids of a table.
+
+    Args:
+        table: the table.
+        columns: its columns.
+        unique: whether an id may stand once only.
 
     Raises:
         InputError: an id is missing or stands twice, or the id column holds no ids.
     """
     if columns.id is not None:
         values = as_ids(table.column(columns.id), table=table, column=columns.id)
-        refuse_duplicates(values, table=table, column=columns.id)
+        if unique:
+            refuse_duplicates(values, table=table, column=columns.id)
         return Ids(values=values, origin=Origin.COLUMN)
     if columns.image is not None:
-        paths = _paths(table, columns.image)
+        paths = _paths(table, columns.image, unique)
         if paths is not None:
             return Ids(values=paths, origin=Origin.PATH)
     numbers = np.arange(table.rows).astype(str).astype(object)
@@ -147,14 +153,15 @@ def match_rows(
     return found
 
 
-def _paths(table: Table, column: str) -> np.ndarray | None:
-    """Returns image paths as ids, where every row has its own."""
+def _paths(table: Table, column: str, unique: bool) -> np.ndarray | None:
+    """Returns image paths as ids, where every row has one."""
     kind = table.schema.field(column).type
     if is_text(kind):
         if table.column(column).null_count:
             return None
         values = as_ids(table.column(column), table=table, column=column)
-        refuse_duplicates(values, table=table, column=column)
+        if unique:
+            refuse_duplicates(values, table=table, column=column)
         return values
     if not pa.types.is_struct(kind):
         return None
@@ -162,7 +169,8 @@ def _paths(table: Table, column: str) -> np.ndarray | None:
     if paths.null_count or pc.any(pc.equal(paths, "")).as_py():
         return None
     values = np.asarray(paths.to_numpy(zero_copy_only=False), dtype=object)
-    return None if pd.Index(values, dtype=object).has_duplicates else values
+    repeated = unique and pd.Index(values, dtype=object).has_duplicates
+    return None if repeated else values
 
 
 def _files(table: Table, column: str | None) -> np.ndarray | None:

@@ -54,9 +54,19 @@ class FeatureLocation:
         return str(self.column) if self.file is None else str(self.file.resolve())
 
     @property
+    def title(self) -> str:
+        """The column or the file, for notices."""
+        return f"column '{self.column}'" if self.file is None else self.file.name
+
+    @property
     def is_array(self) -> bool:
         """Whether rows are matched by position, not by id."""
         return self.file is not None and self.file.suffix.lower() in ARRAY_SUFFIXES
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether rows are matched by id."""
+        return self.file is not None and not self.is_array
 
     def load(self, rows: LabelledTable, ids: np.ndarray) -> np.ndarray:
         """Reads (n, D) float16 or float32 features, n = len(ids), of the table's rows.

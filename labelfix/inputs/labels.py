@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from labelfix.inputs.tables import Table
 
 MOST_CLASSES = 10_000
 FOLDS = 5
+_SHOWN = 12  # classes in one notice
+_UNKNOWN = -99
 _CLASS_LIKE_HOLES = {"na", "n/a", "null", "none", "unknown", "-1", "?", "-"}
 
 
@@ -65,11 +67,22 @@ def sort_classes(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def align(
-    labels: LabelColumn, class_names: Sequence[str], *, table: Table, column: str
+    labels: LabelColumn,
+    class_names: Sequence[str],
+    *,
+    table: Table,
+    column: str,
+    others: Mapping[str, int] | None = None,
 ) -> np.ndarray:
     """Recodes labels to positions in `class_names`, (N,) int32; -1 = no label.
 
     Booleans are the same in any case: pandas writes True, polars true, a spreadsheet TRUE.
+
+    Args:
+        labels: of one table.
+        class_names: the K classes.
+        table, column: where the labels stand, for the error.
+        others: labels that are allowed beside the classes, with their (negative) codes.
 
     Raises:
         InputError: a label is not among the class names.
@@ -77,15 +90,18 @@ def align(
     booleans = sorted(name.lower() for name in class_names) == ["false", "true"]
     spelled = str.lower if booleans else str
     position = {spelled(name): code for code, name in enumerate(class_names)}
-    found = [position.get(spelled(name), -2) for name in labels.names]
-    lookup = np.array([*found, -1], dtype=np.int32)
+    known = dict(others or {}) | position
+    lookup = np.array(
+        [*(known.get(spelled(name), _UNKNOWN) for name in labels.names), -1], np.int32
+    )
     codes = lookup[labels.codes]
-    unknown = np.flatnonzero(codes == -2)
+    unknown = np.flatnonzero(codes == _UNKNOWN)
     if len(unknown):
         label = labels.names[labels.codes[unknown[0]]]
+        none = "" if others is None else "; write 'none' where no class fits"
         raise InputError(
             f"label '{label}' is not a class of the dataset",
-            hint=f"{did_you_mean(label, class_names)}known labels: {quoted(class_names, 20)}",
+            hint=f"{did_you_mean(label, class_names)}known labels: {quoted(class_names, 20)}{none}",
             file=table.path,
             row=int(unknown[0]) + 1,
             column=column,
@@ -132,16 +148,18 @@ def check_classes(labels: LabelColumn, *, table: Table, column: str) -> tuple[st
     return (*_rare(labels, table), *_doubtful(labels.names, table))
 
 
-def check_cover(codes: np.ndarray, class_names: Sequence[str], *, table: Table) -> None:
-    """Raises InputError where a clean set lacks a class."""
-    present = np.bincount(codes[codes >= 0], minlength=len(class_names)) > 0
-    absent = [name for name, here in zip(class_names, present, strict=True) if not here]
-    if absent:
-        raise InputError(
-            f"no checked row of {'class' if len(absent) == 1 else 'classes'} {quoted(absent)}",
-            hint="check a few rows of every class, or leave the clean set out",
-            file=table.path,
-        )
+def counted_classes(codes: np.ndarray, class_names: Sequence[str]) -> str:
+    """Returns "3 classes: cat 60, dog 30, owl 10": those that occur, the commonest first."""
+    counts = np.bincount(codes[codes >= 0], minlength=len(class_names))
+    order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+    shown = ", ".join(f"{_told(class_names[code])} {counts[code]:,}" for code in order[:_SHOWN])
+    more = f" and {len(order) - _SHOWN:,} more" if len(order) > _SHOWN else ""
+    return f"{counted(len(order), 'class')}: {shown}{more}"
+
+
+def _told(name: str) -> str:
+    """A class name as it stands in a list: in quotes where spaces or commas would mislead."""
+    return name if re.fullmatch(r"[^\s,']+", name) else f"'{name}'"
 
 
 def _rare(labels: LabelColumn, table: Table) -> tuple[str, ...]:

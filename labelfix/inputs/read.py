@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from labelfix.errors import InputError
-from labelfix.inputs.clean_set import (
-    CleanSet,
-    check_left_images,
-    load_left_features,
-    match_clean,
-    open_clean,
-    require_keys,
-)
+from labelfix.inputs.clean_rows import CleanRows, gather
+from labelfix.inputs.clean_set import Drawn, LabelledData, read_clean_set
 from labelfix.inputs.columns import Columns
-from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.duplicates import match_content
-from labelfix.inputs.features import not_finite
-from labelfix.inputs.ids import Ids
 from labelfix.inputs.labelled_table import (
     FeatureLocation,
     LabelledTable,
@@ -31,26 +22,56 @@ from labelfix.inputs.labelled_table import (
     read_rows,
     require_images,
 )
-from labelfix.inputs.labels import align, check_classes, sort_classes
-from labelfix.inputs.messages import counted
+from labelfix.inputs.labels import align, check_classes, counted_classes, sort_classes
+from labelfix.inputs.messages import counted, did_you_mean, quoted
+from labelfix.inputs.row_content import RowContent, read_content
 from labelfix.inputs.tables import open_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanSource:
+    """Where checked rows are, and what a person says of them.
+
+    Args:
+        paths: tables or folders of any format; their rows add up.
+        columns: their columns, where a person named them; each set takes those that it has.
+        drawn: how their rows were chosen: one word for all of them, or one for each.
+    """
+
+    paths: tuple[Path, ...] = ()
+    columns: Columns = field(default_factory=Columns)
+    drawn: tuple[Drawn, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.drawn) > 1 and len(self.drawn) != len(self.paths):
+            raise InputError(
+                f"--clean-set-drawn is given {len(self.drawn)} times for "
+                f"{counted(len(self.paths), 'clean set')}",
+                hint="give it once for all of them, or once for each, in their order",
+            )
+        if self.drawn and not self.paths:
+            raise InputError("--clean-set-drawn comes without --clean-set", hint="give both")
+
+    def drawn_of(self, place: int) -> Drawn:
+        """Returns how the rows of a set were chosen."""
+        return self.drawn[place if len(self.drawn) > 1 else 0] if self.drawn else Drawn.UNKNOWN
 
 
 def read(
     data: str | Path,
-    clean: str | Path | None = None,
+    clean: str | Path | CleanSource | None = None,
     *,
     label_column: str | None = None,
     image_column: str | None = None,
     id_column: str | None = None,
     features: str | Path | None = None,
 ) -> Dataset:
-    """Reads and checks DATA and CLEAN; pixels are decoded later, by `decode`.
+    """Reads and checks DATA and the clean sets; pixels are decoded later, by `decode`.
 
     Args:
-        data: CSV, TSV, JSON lines or Parquet file, or a folder of class-named folders.
+        data: a table in any of the formats, or a folder of class-named folders.
         clean: the same, of checked rows; None = nobody checked any.
-        label_column: DATA's label column; looked for in CLEAN first. None = found by name.
+        label_column: DATA's label column; None = found by name.
         image_column: the column of paths (relative to the table's folder), bytes or structs.
         id_column: the column of unique ids; None = found by name, else image path or row number.
         features: an .npy file of N x D in DATA's order, a table keyed by id, or a list column.
@@ -67,99 +88,63 @@ def read(
     class_names = sort_classes(rows.labels.names)
     given = align(rows.labels, class_names, table=table, column=rows.label_column)
     ids, origin = ids_of(rows)
-    paths = rows  # ids and matches by path hold even where features make the files needless
+    # Ids and matches by path hold even where features make the image files needless.
+    known = LabelledData(rows=rows, ids=ids, given=given, class_names=class_names)
     rows, sizes = require_images(rows, chosen=bool(image_column), optional=source is not None)
-    beside = None
-    if clean is not None:
-        beside = match_clean(open_clean(clean, table), paths, ids, class_names)
-    content = _read_content(rows, ids, beside, source, sizes)
+    checked = _read_clean(_source_of(clean), known)
+    content = read_content(known, checked, source, sizes)
     dataset = Dataset(
         table=table,
         columns=rows.columns,
         ids=ids.values,
         class_names=class_names,
         given=given,
-        clean=beside.clean if beside else np.full(table.rows, -1, dtype=np.int32),
+        clean_rows=checked,
         features_from=source.name if source else None,
         features=content.features,
         feature_keys=content.keys,
-        clean_table=beside.rows.table if beside else None,
-        clean_columns=beside.rows.columns if beside else Columns(),
-        clean_rows=beside.left if beside else np.empty(0, dtype=np.int64),
-        clean_labels=beside.left_labels if beside else np.empty(0, dtype=np.int32),
         clean_features=content.clean_features,
         notices=(
             *rows.notices,
             *origin,
+            f"{table.title}: labels from column '{rows.label_column}': "
+            f"{counted_classes(given, class_names)}",
             *notices,
             *_unlabelled(rows, given),
-            *(beside.notices if beside else ()),
+            *_read_features(source, content),
+            *checked.notices,
         ),
-        fingerprint=_fingerprint(rows, ids, class_names, given, beside, content),
+        fingerprint=_fingerprint(rows, known, checked, content),
     )
     return dataset if content.keys is None else match_content(dataset, content.keys)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Content:
-    """What a row is known by: features and their keys, or the sizes of image files."""
-
-    features: np.ndarray | None = None
-    clean_features: np.ndarray | None = None
-    keys: np.ndarray | None = None
-    sizes: np.ndarray
+def _source_of(clean: str | Path | CleanSource | None) -> CleanSource:
+    if isinstance(clean, CleanSource):
+        return clean
+    return CleanSource(paths=() if clean is None else (Path(clean),))
 
 
-def _read_content(
-    rows: LabelledTable,
-    ids: Ids,
-    clean: CleanSet | None,
-    source: FeatureLocation | None,
-    sizes: np.ndarray,
-) -> _Content:
-    left = clean is not None and len(clean.left) > 0
-    if source is None:
-        if clean is not None and left:
-            sizes = np.concatenate([sizes, check_left_images(clean, rows)])
-        return _Content(sizes=sizes)
-    ours, theirs = _load_features(rows, ids, clean if left else None, source)
-    file, where = source.file or rows.table.path, source.column
-    keys = content_keys(ours, blame=not_finite(file, where, ids.values))
-    if len(ours) > 1 and (keys == keys[0]).all():
-        raise InputError(
-            "every row has the same features",
-            hint="give features that tell the rows apart",
-            file=file,
-            column=where,
+def _read_clean(source: CleanSource, data: LabelledData) -> CleanRows:
+    tables = [open_table(path) for path in source.paths]
+    names = {name for table in tables for name in table.names}
+    wanted = {"label": source.columns.label, "image": source.columns.image, "id": source.columns.id}
+    for role, name in wanted.items():
+        if name is not None and name not in names:
+            paths = ", ".join(str(path) for path in source.paths)
+            raise InputError(
+                f"no clean set has this column ({paths or 'none is given'})",
+                hint=f"{did_you_mean(name, sorted(names))}--clean-{role}-column takes one of "
+                f"{quoted(sorted(names), 30)}",
+                column=name,
+            )
+    sets = [
+        read_clean_set(
+            table, data, wanted=source.columns.only_in(table), drawn=source.drawn_of(place)
         )
-    if clean is not None and left:
-        file = source.file or clean.rows.table.path
-        blame = not_finite(file, where, clean.left_ids)
-        keys = np.concatenate([keys, content_keys(theirs, like=ours, blame=blame)])
-    return _Content(features=ours, clean_features=theirs, keys=keys, sizes=sizes)
-
-
-def _load_features(
-    rows: LabelledTable, ids: Ids, clean: CleanSet | None, source: FeatureLocation
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the features of DATA, (N, D), and of CLEAN's other rows, (M, D)."""
-    if clean is None:
-        features = source.load(rows, ids.values)
-        return features, features[:0]
-    if source.column is None and not source.is_array:
-        require_keys(clean, rows, ids)
-        both = source.load(rows, np.concatenate([ids.values, clean.left_ids]))
-        return both[: len(ids.values)], both[len(ids.values) :]
-    features = source.load(rows, ids.values)
-    theirs = load_left_features(clean, source, rows)
-    if theirs.shape[1] != features.shape[1]:
-        raise InputError(
-            f"features are {theirs.shape[1]} wide, those of {rows.table.path} {features.shape[1]}",
-            hint="make the features of both with the same model",
-            file=clean.rows.table.path,
-            column=source.column,
-        )
-    return features, theirs
+        for place, table in enumerate(tables)
+    ]
+    return gather(sets, data)
 
 
 def _unlabelled(rows: LabelledTable, given: np.ndarray) -> tuple[str, ...]:
@@ -169,21 +154,25 @@ def _unlabelled(rows: LabelledTable, given: np.ndarray) -> tuple[str, ...]:
     return (f"{rows.table.title}: {counted(holes, 'row')} without a label will receive one",)
 
 
+def _read_features(source: FeatureLocation | None, content: RowContent) -> tuple[str, ...]:
+    """What the features are, in a line."""
+    if source is None or content.features is None:
+        return ()
+    width = counted(content.features.shape[1], "number")
+    return (f"features: {width} a row, from {source.title}",)
+
+
 def _fingerprint(
-    rows: LabelledTable,
-    ids: Ids,
-    class_names: tuple[str, ...],
-    given: np.ndarray,
-    clean: CleanSet | None,
-    content: _Content,
+    rows: LabelledTable, data: LabelledData, clean: CleanRows, content: RowContent
 ) -> str:
     """Hashes all that the result depends on, under the columns that were chosen."""
     hasher = hashlib.blake2b(digest_size=16)
-    parts: list[np.ndarray | None] = [given, content.sizes, content.keys]
-    texts = [rows.table.digest or "", *class_names, *ids.values, repr(rows.columns)]
-    if clean is not None:
-        parts += [clean.clean, clean.left, clean.left_labels]
-        texts += [clean.rows.table.digest or "", *clean.ids.values, repr(clean.rows.columns)]
+    parts: list[np.ndarray | None] = [data.given, content.sizes, content.keys]
+    texts = [rows.table.digest or "", *data.class_names, *data.ids.values, repr(rows.columns)]
+    if clean.sets:
+        parts += [clean.answers, clean.rows, clean.labels]
+    for one in clean.sets:
+        texts += [one.table.digest or "", *one.ids.values, repr(one.columns)]
     hasher.update("\0".join(texts).encode())
     for part in parts:
         if part is not None:

@@ -67,7 +67,7 @@ def _matched(rows: LearningRows, count: int) -> LearningRows:
         rows,
         features=rows.features if beside.all() else np.asarray(rows.features)[kept],
         given=rows.given[kept],
-        checked=np.concatenate([copies.clean, copies.labels[beside]]),
+        checked=np.concatenate([copies.answers, copies.labels[beside]]),
         content=rows.content[kept],
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -78,7 +79,26 @@ def purify(
     return summary
 
 
-def read(data: Path, clean: Path | None = None, **columns: str | None) -> inputs.Dataset:
+def clean_source(
+    paths: Sequence[Path], drawn: Sequence[str] = (), **columns: str | None
+) -> inputs.CleanSource:
+    """Where checked rows are, and what a person says of them.
+
+    Args:
+        paths: the clean sets.
+        drawn: "random" or "chosen", once for all sets or once for each.
+        columns: names of their ``label``, ``image`` and ``id`` column.
+
+    Raises:
+        InputError: the words do not fit the sets.
+    """
+    words = tuple(inputs.Drawn[word.upper()] for word in drawn)
+    return inputs.CleanSource(paths=tuple(paths), columns=inputs.Columns(**columns), drawn=words)
+
+
+def read(
+    data: Path, clean: Path | inputs.CleanSource | None = None, **columns: str | None
+) -> inputs.Dataset:
     """The checked tables; see :func:`labelfix.inputs.read`."""
     dataset = inputs.read(data, clean, **columns)
     return replace(dataset, notices=(*dataset.notices, *renamed_notices(dataset)))
@@ -106,8 +126,8 @@ def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Learning
     matched = inputs.match_content(dataset, pixels.keys)
     for line in matched.notices[len(dataset.notices) :]:
         run.report.say(line)
-    extra = np.full(len(dataset.clean_rows), -1, np.int32)  # copies of DATA's rows: no evidence
-    extra[np.isin(dataset.clean_rows, matched.clean_rows)] = matched.clean_labels
+    extra = np.full(len(dataset.clean_labels), -1, np.int32)  # copies of DATA's rows: no evidence
+    extra[np.isin(dataset.clean_rows.rows, matched.clean_rows.rows)] = matched.clean_labels
     weights, key = images.pretrain_backbone(matched, pixels, run)
     features, key = images.embed_images(pixels, weights, key, run)
     kept = RowImages(pixels=pixels.images, backbone=run.config.backbone_name, weights=weights)

@@ -294,6 +294,8 @@ MISTAKES = {
     "purify DATA --features FEATURES --method dmlp": "there are no checked rows; pass some",
     "purify DATA --features FEATURES --method clid --upper-loss ce-clean": "or use --upper-loss c",
     "purify DATA --features FEATURES --clean-set CLEAN --device abacus": "unknown device 'abacus'",
+    "purify DATA --features FEATURES --clean-set-drawn random": "without --clean-set; give both",
+    "purify DATA --features FEATURES --clean-label-column right": "no clean set has this column",
     "purify nothing.csv": "nothing.csv",
     "embed DATA --features FEATURES": "has no images to learn from",
     "pretrain DATA --features FEATURES": "has no images to learn from",
@@ -334,6 +336,21 @@ def test_mistakes_are_one_line_and_status_2(
     assert done.status == 2
     assert done.out == ""
     assert MISTAKES[command] in done.error
+
+
+def test_clean_sets_add_up_and_each_says_how_it_was_drawn(feature_files, labelfix):
+    files = feature_files()
+    checked = pd.read_csv(files.clean).rename(columns={"label": "seen"})
+    halves = []
+    for name, rows in (("one", checked[::2]), ("two", checked[1::2])):
+        rows.assign(label=rows["seen"].iloc[0]).to_csv(files.folder / f"{name}.csv", index=False)
+        halves += ["--clean-set", files.folder / f"{name}.csv"]
+    how = ("--clean-set-drawn", "random", "--clean-set-drawn", "chosen")
+    words = (*files.purify[:4], *halves, *files.purify[6:], "--clean-label-column", "seen", *how)
+    done = labelfix(*words, "--json", "--out", files.folder / "run")
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["checked_rows"]["all"] == len(checked)
+    assert "two.csv: right labels from column 'seen'" in done.err
 
 
 def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tmp_path):

@@ -429,30 +429,6 @@ BAD = {
         "did you mean 'cat'?",
         "known labels: 'cat', 'dog'",
     ),
-    "checked row without label": (
-        lambda f: f.checked({"id": ["r0", "r1", "r2"], "label": ["cat", None, "dog"]}),
-        "clean.csv, row 2, column 'label': has no label",
-    ),
-    "clean set lacks a class": (
-        lambda f: f.checked({"id": ["r0", "r1"], "label": ["cat", "cat"]}),
-        "clean.csv: no checked row of class 'dog'",
-    ),
-    "checked id twice": (
-        lambda f: f.checked({"id": ["r0", "r1", "r0"], "label": ["cat", "dog", "cat"]}),
-        "clean.csv, row 3, column 'id': id 'r0' stands in row 1 too",
-    ),
-    "one row checked twice": (
-        lambda f: f.checked(
-            {
-                "id": ["r0", "r1", "x"],
-                "image": ["0.png", "1.png", "0.png"],
-                "label": ["cat", "dog", "dog"],
-            }
-        ),
-        "clean.csv",
-        "has another label",
-        "keep one row",
-    ),
     "checked row without image": (
         lambda f: f.checked({"id": ["r0", "r1", "s"], "label": ["cat", "dog", "dog"]}),
         "clean.csv, row 3: id 's' is not in",

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import labelfix
-from labelfix.inputs import decode, find_copies, match_content, read, tell_rows_apart
+from labelfix.inputs import Answer, decode, find_copies, match_content, read, tell_rows_apart
 
 LABELS = ["cat", "dog"] * 3
 
@@ -52,7 +52,7 @@ def test_images_under_another_name_are_audited(pictures, tmp_path):
     keys = decode(dataset, tmp_path / "pixels.npy").keys
     matched = match_content(dataset, keys)
     assert matched.clean.tolist() == [1, 0, 1, -1, -1, -1]
-    assert matched.clean_rows.tolist() == [2]
+    assert matched.clean_rows.rows.tolist() == [2]
     assert matched.clean_labels.tolist() == [0]
     assert "2 checked rows with the content of rows of d.csv" in matched.notices[-1]
     assert "3 more rows counted as audited" in matched.notices[-1]
@@ -68,7 +68,7 @@ def test_features_under_another_id_are_audited(features):
     data, clean, keyed = features
     dataset = read(data, clean, features=keyed)
     assert dataset.clean.tolist() == [-1, 0, -1, -1, -1, 1]
-    assert dataset.clean_rows.tolist() == [1]
+    assert dataset.clean_rows.rows.tolist() == [1]
     assert dataset.clean_labels.tolist() == [0]
     assert len(dataset.clean_features) == 1
     assert len(dataset.feature_keys) == 7
@@ -106,19 +106,29 @@ def test_content_that_many_rows_share_names_no_row(tmp_path):
     pd.DataFrame({"id": range(10), "x": values}).to_parquet(tmp_path / "x.parquet")
     dataset = read(data, clean, features=tmp_path / "x.parquet")
     assert (dataset.clean == -1).all()
-    assert len(dataset.clean_rows) == 2
+    assert len(dataset.clean_labels) == 2
     assert not tell_rows_apart(np.arange(10, dtype=np.uint64) % 4)
 
 
 def test_the_label_of_most_copies_counts_and_a_draw_sets_them_aside():
     content = np.array([7, 7, 8, 8, 9, 6, 7, 7, 8, 5, 5, 4], dtype=np.uint64)
-    checked = np.array([1, -1, 0, -1, 2, -1], dtype=np.int32)
+    answers = np.array([1, -1, 0, -1, 2, -1], dtype=np.int32)
     labels = np.array([1, 0, 1, 0, 1, 2], dtype=np.int32)
-    copies = find_copies(content, checked, labels)
-    assert copies.clean.tolist() == [1, 1, -1, -1, 2, -1]
+    copies = find_copies(content, answers, labels)
+    assert copies.answers.tolist() == [1, 1, -1, -1, 2, -1]
     assert copies.beside.tolist() == [False, False, False, True, True, True]
     assert copies.labels.tolist() == [1, 1, -1, -1, -1, 2]
     assert copies.disputed.tolist() == [2, 8, 9, 10]
+
+
+def test_what_was_said_of_one_given_label_says_nothing_of_a_copy():
+    content = np.array([7, 7, 8, 8, 9, 9], dtype=np.uint64)
+    answers = np.array([Answer.WRONG, -1, Answer.UNSURE, -1, Answer.NONE, -1], dtype=np.int32)
+    copies = find_copies(content, answers, np.empty(0, np.int32))
+    assert copies.answers.tolist() == [-3, -1, -4, -1, -2, -2]
+    answers[1] = 2
+    copies = find_copies(content, answers, np.empty(0, np.int32))
+    assert copies.answers.tolist() == [2, 2, -4, -1, -2, -2]
 
 
 def test_copies_that_contradict_each_other_are_named(pictures, tmp_path):
@@ -126,6 +136,6 @@ def test_copies_that_contradict_each_other_are_named(pictures, tmp_path):
     dataset = read(*pictures)
     matched = match_content(dataset, decode(dataset, tmp_path / "pixels.npy").keys)
     assert (matched.clean == -1).all()
-    assert matched.clean_rows.tolist() == [2]
+    assert matched.clean_rows.rows.tolist() == [2]
     assert "2 checked rows set aside" in matched.notices[-1]
-    assert "(row 1, row 2)" in matched.notices[-1]
+    assert "(row 1 of c.csv, row 2 of c.csv)" in matched.notices[-1]

@@ -72,6 +72,7 @@ def test_every_table_format_reads_alike(frame, tmp_path, suffix):
     assert list(dataset.encoded_images()) == [tmp_path / path for path in frame["image"]]
     assert dataset.notices == (
         f"data{suffix}: columns taken: label 'label', image 'image', id 'id'",
+        f"data{suffix}: labels from column 'label': 2 classes: cat 3, dog 3",
         f"data{suffix}: 2 classes with fewer than 5 rows: 'cat', 'dog'",
     )
 
@@ -236,7 +237,7 @@ def test_clean_rows_with_a_list_column_of_their_own(tmp_path):
     dataset = read(
         write(frame, tmp_path / "d.parquet"), write(clean, tmp_path / "c.parquet"), features="v"
     )
-    assert dataset.clean_rows.tolist() == [0, 2]
+    assert dataset.clean_rows.rows.tolist() == [0, 2]
     np.testing.assert_array_equal(dataset.clean_features, [[0.5, 1], [2.5, 1]])
     assert dataset.clean[0] == 1
 
@@ -285,9 +286,9 @@ def test_audited_rows_by_id(frame, tmp_path):
     checked = pd.DataFrame({"id": ["f", "a"], "truth": ["cat", "dog"]})
     dataset = read(write(frame, tmp_path / "d.csv"), write(checked, tmp_path / "c.csv"))
     assert dataset.clean.tolist() == [1, -1, -1, -1, -1, 0]
-    assert len(dataset.clean_rows) == 0
+    assert len(dataset.clean_labels) == 0
     assert "c.csv: 2 checked rows, 2 of them rows of d.csv" in dataset.notices
-    assert "c.csv: columns taken: label 'truth'" in dataset.notices
+    assert "c.csv: right labels from column 'truth': 2 classes: cat 1, dog 1" in dataset.notices
 
 
 def test_audited_rows_by_image_file(frame, tmp_path):
@@ -318,7 +319,7 @@ def test_the_same_relative_path_in_two_folders_is_two_images(tmp_path):
     (tmp_path / "checked/x.png").unlink()
     dataset = read(tmp_path / "train", tmp_path / "checked")
     assert (dataset.clean == -1).all()
-    assert len(dataset.clean_rows) == 5
+    assert len(dataset.clean_labels) == 5
 
 
 def test_other_columns_pass_untouched_and_in_order(tmp_path):
