@@ -1,8 +1,8 @@
 """The schema of labels.parquet, version 1: one :class:`Column` for each column of the file.
 
-Writer, reader, checks, reserved names and the README's table all go by :data:`COLUMNS`. A new
-column is an entry there and a field of :class:`labelfix.contract.labels.Labels`; where it does not
-follow from the others, :mod:`labelfix.workflows.outputs` passes its values.
+Writer, reader, checks, reserved names and the table in docs/files.md all go by :data:`COLUMNS`. A
+new column is an entry there and a field of :class:`labelfix.contract.labels.Labels`; where it does
+not follow from the others, :mod:`labelfix.workflows.outputs` passes its values.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def free_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def markdown_table() -> str:
-    """The columns as a Markdown table, for the README and the documentation."""
+    """The columns as a Markdown table: the one in docs/files.md."""
     rows = [("column", "values", "meaning"), ("---", "---", "---")]
     rows += [(f"`{column.name}`", column.range, column.meaning) for column in COLUMNS]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

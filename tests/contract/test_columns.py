@@ -1,4 +1,4 @@
-"""One list of columns: for the reader, the writer, reserved names, the README and a new column."""
+"""One list of columns: for the reader, the writer, reserved names, the docs and a new column."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,11 @@ import pytest
 from labelfix import contract
 from labelfix.contract import kinds, labels, reading, schema, writing
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "files.md"
 
 
-def test_the_readme_holds_the_table_of_the_columns():
-    assert contract.markdown_table() in README.read_text()
+def test_the_docs_hold_the_table_of_the_columns():
+    assert contract.markdown_table() in PAGE.read_text()
 
 
 def test_every_column_has_a_row_in_the_table():
