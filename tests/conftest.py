@@ -18,6 +18,13 @@ from PIL import Image
 from labelfix.decide.soft_targets import FoldTargets
 
 
+def pytest_collection_modifyitems(items):
+    """A slow test that hangs fails: processes may wait for each other for ever."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture
 def blobs():
     return make_blobs

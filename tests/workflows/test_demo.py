@@ -41,7 +41,7 @@ def test_the_tour_keeps_its_promise(tmp_path):
     code = "from labelfix.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "demo", "tour"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=900,
+        cwd=tmp_path, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for command in ("corrupt", "purify", "evaluate", "retrain"):
