@@ -1,9 +1,9 @@
-"""A feature matrix as the linear methods read it: standardised, with a constant, block by block."""
+"""The one scaling of features, over all rows, and the matrix of scaled rows that methods read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -23,49 +23,105 @@ class Matrix(Protocol):
 
 BLOCK_ROWS = 8192
 SCALE_RANGE = 4.0
-RESIDENT_BYTES = 2**29  # above this, float16 features are widened a block at a time
+HELD_BYTES = 2**29  # above this, float16 features are widened a block at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """Where the columns of a feature matrix lie and how far they spread, over all its rows.
+
+    Every learner scales features by these figures. They use no label, so they cannot leak one.
+
+    Attributes:
+        mean_D: ``(D,)`` float64.
+        std_D: ``(D,)`` float64 >= 0; 0 = the column is constant, but for the rounding of float32.
+    """
+
+    mean_D: Tensor
+    std_D: Tensor
+
+    @classmethod
+    def of(cls, features: Matrix) -> Scaling:
+        """Measure ``(N, D)`` finite features, N >= 1, in one pass of float64 sums over blocks."""
+        count, total, square = 0, torch.zeros(()), torch.zeros(())
+        shift = torch.from_numpy(np.array(features[:1])).double()  # keeps the one-pass sum stable
+        for rows in _parts(features.shape[0]):
+            block = torch.from_numpy(np.array(features[rows])).double() - shift
+            count += len(block)
+            total = total + block.sum(0)
+            square = square + block.square().sum(0)
+        mean_D = total / count
+        std_D = (square / count - mean_D.square()).clamp_min(0).sqrt()
+        mean_D = shift[0] + mean_D
+        return cls(mean_D=mean_D, std_D=std_D * (std_D > CONSTANT * mean_D.abs()))
+
+    def inverse(self, unit: float = 1.0) -> Tensor:
+        """``(D,)`` float64: what makes a centred column's spread 1 / ``unit``; 0 if constant."""
+        return torch.where(self.std_D > 0, 1 / (self.std_D.clamp_min(1e-30) * unit), 0.0)
+
+
+CONSTANT = 1e-6  # a smaller spread, in units of the mean, is what rounding leaves of a constant
+
+
+def _parts(rows: int) -> Iterator[slice]:
+    """Blocks of rows, in order."""
+    for start in range(0, rows, BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, rows))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
     """Rows ``[(f - mean) / (std sqrt(D)), 1]``, float32, so that a row's squared norm is about 2.
 
-    The statistics use no label, so they cannot leak one. The matrix is never held whole unless it
-    is small or the device is a GPU with room: memory-mapped features stay on disk.
+    The matrix is never held whole unless it is small or the device is a GPU with room:
+    memory-mapped features stay on disk.
 
     Attributes:
         source: ``(N, D)`` NumPy array or memory map.
-        mean, scale: ``(D,)``; a constant column has scale 0 and drops out.
+        scaling: of its columns; a constant one drops out.
         device: where blocks are delivered.
-        resident: the whole design on the device, where it fits.
+        held: the whole design on the device, where it fits.
     """
 
     source: Matrix
-    mean: Tensor
-    scale: Tensor
+    scaling: Scaling
     device: torch.device
-    resident: Tensor | None
+    held: Tensor | None
 
     @classmethod
-    def of(cls, features: Matrix | Design, device: torch.device | str = "cpu") -> Design:
-        """Measure ``(N, D)`` finite features and place them; a design there stays itself."""
+    def of(
+        cls,
+        features: Matrix | Design,
+        device: torch.device | str = "cpu",
+        scaling: Scaling | None = None,
+    ) -> Design:
+        """Place ``(N, D)`` finite features; they are measured if nobody has done so.
+
+        A design on that device stays itself.
+        """
         device = torch.device(device)
         if isinstance(features, Design):
             if features.device == device:
                 return features
-            features = features.source
-        mean, std = _moments(features)
-        scale = torch.where(
-            varies(mean, std), 1 / (std.clamp_min(1e-30) * features.shape[1] ** 0.5), 0.0
-        )
-        mean, scale = mean.float().to(device), scale.float().to(device)
-        design = cls(source=features, mean=mean, scale=scale, device=device, resident=None)
+            return cls.of(features.source, device, features.scaling)
+        scaling = scaling or Scaling.of(features)
+        design = cls(source=features, scaling=scaling, device=device, held=None)
         if not fits(design.shape, device):
             return design
         whole = torch.empty(design.shape, device=device)
         for rows, block_BD in design.blocks():
             whole[rows] = block_BD
-        return cls(source=features, mean=mean, scale=scale, device=device, resident=whole)
+        return replace(design, held=whole)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The columns' means, ``(D,)`` float32 on the device."""
+        return self.scaling.mean_D.float().to(self.device)
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """``1 / (std sqrt(D))``, ``(D,)`` float32 on the device."""
+        return self.scaling.inverse(self.source.shape[1] ** 0.5).float().to(self.device)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,8 +130,7 @@ class Design:
 
     def parts(self) -> Iterator[slice]:
         """The rows of each block, in order."""
-        for start in range(0, self.shape[0], BLOCK_ROWS):
-            yield slice(start, min(start + BLOCK_ROWS, self.shape[0]))
+        return _parts(self.shape[0])
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """The design as ``(rows, block)`` in order; a block is ``(B, D + 1)`` float32."""
@@ -84,9 +139,9 @@ class Design:
 
     def take(self, rows: slice | np.ndarray) -> Tensor:
         """Some rows of the design, ``(B, D + 1)``."""
-        if self.resident is not None:
+        if self.held is not None:
             index = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
-            return self.resident[index]
+            return self.held[index]
         raw = torch.from_numpy(np.array(self.source[rows])).to(self.device)
         block = (raw.float() - self.mean) * self.scale
         return torch.nn.functional.pad(block, (0, 1), value=1.0)
@@ -115,30 +170,12 @@ class Design:
         return torch.nn.functional.pad(scale_D.float(), (0, 1)).to(self.device)
 
 
-def varies(mean_D: Tensor, std_D: Tensor) -> Tensor:
-    """Which columns vary, ``(D,)``, by more than what rounding leaves of a float32 constant."""
-    return std_D > 1e-6 * mean_D.abs()
-
-
-def _moments(features: Matrix) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column, ``(D,)`` float64, in one pass."""
-    count, total, square = 0, torch.zeros(()), torch.zeros(())
-    shift = torch.from_numpy(np.array(features[:1])).double()  # keeps the one-pass sum stable
-    for start in range(0, features.shape[0], BLOCK_ROWS):
-        block = torch.from_numpy(np.array(features[start : start + BLOCK_ROWS])).double() - shift
-        count += len(block)
-        total = total + block.sum(0)
-        square = square + block.square().sum(0)
-    mean = total / count
-    return shift[0] + mean, (square / count - mean.square()).clamp_min(0).sqrt()
-
-
 def fits(shape: tuple[int, int], device: torch.device) -> bool:
     """Whether so many float32 rows and columns may be held whole, beside what else is there."""
     size = 4 * shape[0] * shape[1]
     if device.type == "cuda":
         return size < torch.cuda.mem_get_info(device)[0] // 2
-    return size <= RESIDENT_BYTES
+    return size <= HELD_BYTES
 
 
 class Stacked:

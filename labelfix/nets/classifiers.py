@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from labelfix.features.standardise import varies
+from labelfix.features.standardise import Scaling
 from labelfix.nets import backbones
 from labelfix.nets.datasets import BatchSource
-
-_SOME = 2**16  # rows that features are standardised by
 
 
 class ImageClassifier(nn.Module):
@@ -42,9 +40,9 @@ class FeatureClassifier(nn.Module):
     def __init__(self, columns: int, classes: int, hidden: int = 512) -> None:
         super().__init__()
         self.mean: Tensor
-        self.std: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", torch.zeros(columns))
-        self.register_buffer("std", torch.ones(columns))
+        self.register_buffer("scale", torch.ones(columns))
         self.layers = nn.Sequential(
             nn.Linear(columns, hidden),
             nn.ReLU(inplace=True),
@@ -53,13 +51,11 @@ class FeatureClassifier(nn.Module):
         )
 
     @classmethod
-    def on(cls, features: np.ndarray, classes: int) -> FeatureClassifier:
-        """A net for features like these, ``(N, D)``, with their scale; constants drop out."""
-        net = cls(features.shape[1], classes)
-        some = torch.from_numpy(np.array(features[:_SOME], dtype=np.float32))
-        mean_D, std_D = some.mean(0), some.std(0, correction=0)
-        net.mean.copy_(mean_D)
-        net.std.copy_(std_D.where(varies(mean_D, std_D), torch.inf))  # over infinity all is 0
+    def on(cls, scaling: Scaling, classes: int) -> FeatureClassifier:
+        """A net for features of this scaling; constant columns drop out."""
+        net = cls(len(scaling.mean_D), classes)
+        net.mean.copy_(scaling.mean_D)
+        net.scale.copy_(scaling.inverse())
         return net
 
     def forward(self, features: Tensor, embeddings: bool = False) -> Tensor | tuple[Tensor, Tensor]:
@@ -70,7 +66,7 @@ class FeatureClassifier(nn.Module):
 
     def structure(self, features: Tensor) -> Tensor:
         """What CLID's graph of the inputs is made of: the features, which no label touched."""
-        return (features - self.mean) / self.std
+        return (features - self.mean) * self.scale
 
 
 class Ensemble(nn.Module):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from labelfix.errors import InputError
+from labelfix.features.standardise import Scaling
 from labelfix.nets.mirroring import NOT_MIRRORED
 from labelfix.nets.views import ViewConfig, simclr_view, supervised_view, to_unit
 
-_SOME = 2**16  # rows that the columns' scale is measured on
 STRONG = ViewConfig(min_scale=0.5)
 
 
@@ -83,23 +83,24 @@ class FeatureSource:
 
     Weak: Gaussian noise of 0.2 standard deviations of each column. Strong: noise of 0.5, and one
     value in five replaced by its column's mean.
+
+    Args:
+        features: all rows.
+        scaling: of the columns; None = measured where noise is first asked for.
     """
 
     weak_noise, strong_noise, strong_drop = 0.2, 0.5, 0.2
     remarks: tuple[str, ...] = ()
 
-    def __init__(self, features: np.ndarray) -> None:
-        self.features, self.device = features, torch.device("cpu")
-        some = np.asarray(features[:_SOME], dtype=np.float32)
-        self.mean_D = torch.from_numpy(some.mean(0))
-        self.std_D = torch.from_numpy(some.std(0))
+    def __init__(self, features: np.ndarray, scaling: Scaling | None = None) -> None:
+        self.features, self.scaling, self.device = features, scaling, torch.device("cpu")
+        self._columns: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
 
     def to(self, device: torch.device) -> FeatureSource:
-        self.device = device
-        self.mean_D, self.std_D = self.mean_D.to(device), self.std_D.to(device)
+        self.device, self._columns = device, None
         return self
 
     def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -108,7 +109,7 @@ class FeatureSource:
     def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         x_BD = self._noisy(self.test_batch(rows), self.strong_noise, generator)
         lost_BD = torch.rand(x_BD.shape, generator=generator, device=x_BD.device) < self.strong_drop
-        return torch.where(lost_BD, self.mean_D, x_BD)
+        return torch.where(lost_BD, self._mean_and_std()[0], x_BD)
 
     def test_batch(self, rows: Tensor) -> Tensor:
         taken = np.asarray(self.features[rows.numpy()], dtype=np.float32)
@@ -116,7 +117,15 @@ class FeatureSource:
 
     def _noisy(self, x_BD: Tensor, noise: float, generator: torch.Generator) -> Tensor:
         drawn_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
-        return x_BD + noise * self.std_D * drawn_BD
+        return x_BD + noise * self._mean_and_std()[1] * drawn_BD
+
+    def _mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Of each column, ``(D,)`` float32 on the device."""
+        if self._columns is None:
+            self.scaling = self.scaling or Scaling.of(self.features)
+            found = self.scaling.mean_D, self.scaling.std_D
+            self._columns = found[0].float().to(self.device), found[1].float().to(self.device)
+        return self._columns
 
 
 class ImageStore:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ from torch import nn
 
 from labelfix import contract, inputs
 from labelfix.errors import InputError
+from labelfix.features.standardise import Scaling
 from labelfix.nets import backbones
 from labelfix.nets.classifiers import FeatureClassifier, ImageClassifier
 from labelfix.workflows.output_folder import reading, row_digest
@@ -105,23 +105,29 @@ class CorrectedDataset:
 
     def net_maker(self, seed: int) -> partial[nn.Module]:
         """A picklable maker of untrained nets, called with 0, 1, ..."""
+        classes = len(self.labels.class_names)
+        if self.pixels is None:
+            return partial(feature_net, scaling=self.train.scaling, classes=classes)
         return partial(
-            make_net,
+            image_net,
             seed=seed,
-            classes=len(self.labels.class_names),
+            classes=classes,
             backbone=self.backbone,
             weights=self.weights,
-            like=self.train.values,
+            pixels=self.pixels,
         )
 
 
-def make_net(
-    number: int, *, seed: int, classes: int, backbone: str, weights: str, like: NDArray[Any]
+def feature_net(number: int, *, scaling: Scaling, classes: int) -> nn.Module:
+    """An untrained net for features of this scaling; torch's generator tells several apart."""
+    return FeatureClassifier.on(scaling, classes)
+
+
+def image_net(
+    number: int, *, seed: int, classes: int, backbone: str, weights: str, pixels: int
 ) -> nn.Module:
-    """An untrained net for images or features like these; ``number`` tells several apart."""
-    if like.ndim == 2:
-        return FeatureClassifier.on(like, classes)
-    body = backbones.build(backbone, max(like.shape[1:3]), weights=weights, seed=seed + number)
+    """An untrained net for images of so many pixels a side; ``number`` tells several apart."""
+    body = backbones.build(backbone, pixels, weights=weights, seed=seed + number)
     return ImageClassifier(body, classes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelfix import inputs
 from labelfix.errors import InputError
+from labelfix.features.standardise import Scaling
 from labelfix.nets.datasets import BatchSource, FeatureSource, ImageSource
 from labelfix.nets.mirroring import may_mirror
 
@@ -35,10 +37,15 @@ class Samples:
     def source(self) -> BatchSource:
         return ImageSource(self.values) if self.values.ndim == 4 else FeatureSource(self.values)
 
+    @cached_property
+    def scaling(self) -> Scaling:
+        """Of the columns of features."""
+        return Scaling.of(self.values)
+
     def source_for(self, labels: NDArray[np.integer]) -> BatchSource:
         """The rows for training on these labels, ``(N,)``, -1 = none: mirrored if that is safe."""
         if self.values.ndim != 4:
-            return self.source
+            return FeatureSource(self.values, self.scaling)
         return ImageSource(self.values, mirrored=may_mirror(self.values, labels))
 
     def part(self, rows: NDArray[np.integer]) -> Samples:

@@ -78,7 +78,7 @@ def test_memory_mapped_half_precision_equals_memory(blobs, tmp_path, monkeypatch
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
     arguments = (made.given, made.checked, made.folds, 3)
     held = dmlp.purify(half, *arguments)
-    monkeypatch.setattr(standardise, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(standardise, "HELD_BYTES", 0)
     streamed = dmlp.purify(mapped, *arguments)
     assert np.allclose(streamed.log_probabilities, held.log_probabilities, atol=1e-4)
     stacked = dmlp.purify(Stacked(mapped[:200], mapped[200:]), *arguments)

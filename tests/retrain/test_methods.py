@@ -10,6 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from labelfix.equations import dividemix as eq
 from labelfix.errors import InputError
+from labelfix.features.standardise import Scaling
 from labelfix.nets.classifiers import (
     Ensemble,
     FeatureClassifier,
@@ -36,7 +37,7 @@ VARIANTS = [
 
 
 def feature_net(number, like):
-    return FeatureClassifier.on(like, 3)
+    return FeatureClassifier.on(Scaling.of(like), 3)
 
 
 def targets_on(blobs, **changes):
@@ -131,7 +132,7 @@ def test_rows_that_may_not_be_seen_change_nothing(method):
             soft[:50], features[:50] = 1 / 3, 5.0
         task = Problem(
             make_net=partial(feature_net, like=blobs.features),
-            source=scaled_source(features, blobs.features),
+            source=FeatureSource(features, Scaling.of(blobs.features)),
             targets=targets_on(blobs, soft_labels=soft, usable=usable, weights=weights),
             images=False,
             batch_size=32,
@@ -139,13 +140,6 @@ def test_rows_that_may_not_be_seen_change_nothing(method):
         found.append(states(retrain(method, task, settings_of(method, ()), loop=loop(2))))
     for name, value in found[0].items():
         assert torch.equal(value, found[1][name]), name
-
-
-def scaled_source(features, like):
-    """Features whose augmentation has the scale of others."""
-    source, other = FeatureSource(features), FeatureSource(like)
-    source.mean_D, source.std_D = other.mean_D, other.std_D
-    return source
 
 
 def picture_net(number):
@@ -519,6 +513,6 @@ def test_two_processes(method):
 def test_a_constant_column_says_nothing(constant):
     features = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     features[:, 2] = constant
-    net = FeatureClassifier.on(features, 3)
+    net = FeatureClassifier.on(Scaling.of(features), 3)
     assert (net.structure(torch.from_numpy(features))[:, 2] == 0).all()
     assert net.structure(torch.from_numpy(features)).abs().max() < 10
