@@ -3,17 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from input_files import picture
 
 import labelfix
 from labelfix.inputs import Answer, decode, find_copies, match_content, read, tell_rows_apart
 
 LABELS = ["cat", "dog"] * 3
-
-
-def picture(value: int) -> Image.Image:
-    pixels = np.random.default_rng(value).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
 
 
 def write(folder, name, **columns):
