@@ -172,6 +172,10 @@ LEFT_LONG = {
     "tests/workflows/test_retrain.py",
 }
 LEFT_WORDS = {
+    "labelfix/inputs/answers.py": {"judged"},
+    "labelfix/inputs/clean_set.py": {"told", "judged"},
+    "labelfix/inputs/labels.py": {"told"},
+    "labelfix/inputs/right_columns.py": {"judges"},
     "labelfix/cli/console.py": {"remark"},
     "labelfix/decide/decisions.py": {"told"},
     "labelfix/decide/evidence.py": {"mended"},

@@ -70,7 +70,7 @@ class CleanRows:
         return np.concatenate(parts) if parts else np.empty(0, dtype=object)
 
 
-def gather(sets: Sequence[CleanSet], data: LabelledData) -> CleanRows:
+def add_up(sets: Sequence[CleanSet], data: LabelledData) -> CleanRows:
     """Adds up the clean sets; where the answers to one row differ, most of them count."""
     answers = np.concatenate([np.empty(0, np.int32), *(clean.answers for clean in sets)])
     found = np.concatenate([np.empty(0, np.int64), *(clean.found for clean in sets)])

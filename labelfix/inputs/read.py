@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from labelfix.errors import InputError
-from labelfix.inputs.clean_rows import CleanRows, gather
+from labelfix.inputs.clean_rows import CleanRows, add_up
 from labelfix.inputs.clean_set import Drawn, LabelledData, read_clean_set
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.dataset import Dataset
@@ -144,7 +144,7 @@ def _read_clean(source: CleanSource, data: LabelledData) -> CleanRows:
         )
         for place, table in enumerate(tables)
     ]
-    return gather(sets, data)
+    return add_up(sets, data)
 
 
 def _unlabelled(rows: LabelledTable, given: np.ndarray) -> tuple[str, ...]:
