@@ -158,8 +158,6 @@ LEFT_ARRAYS = {
 LEFT_UNTYPED = {
     "labelfix/predictors/bilevel/cross_fit.py",
     "labelfix/pretrain/run.py",
-    "labelfix/workflows/compare.py",
-    "labelfix/workflows/evaluate.py",
     "labelfix/workflows/predict.py",
     "labelfix/workflows/retrain.py",
     "labelfix/workflows/samples.py",
@@ -196,11 +194,9 @@ LEFT_WORDS = {
     "labelfix/retrain/registry.py": {"remarks"},
     "labelfix/retrain/semi_supervised.py": {"weigher"},
     "labelfix/training/diagnostics.py": {"alarms"},
-    "labelfix/workflows/compare.py": {"judge", "material"},
-    "labelfix/workflows/model_files.py": {"material"},
     "labelfix/workflows/output_folder.py": {"told"},
     "labelfix/workflows/predict.py": {"opinions", "remark", "remarks"},
     "labelfix/workflows/progress.py": {"remark"},
-    "labelfix/workflows/retrain.py": {"material", "remark", "remarks", "told"},
+    "labelfix/workflows/retrain.py": {"remark", "remarks"},
     "pipelines/cifar10_meta.py": {"alarms"},
 }

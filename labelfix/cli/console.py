@@ -105,8 +105,8 @@ class Terminal:
         if evidence.audited and summary.changes_allowed:
             self.result(_verdict(evidence.label_accuracy_gain))
 
-    def figures(self, title: str, figures: Mapping[str, Any]) -> None:
-        """Figures of evaluate."""
+    def figures(self, title: str, figures: Mapping[str, int | float]) -> None:
+        """Figures of evaluate: counts and shares."""
         counts = {name: value for name, value in figures.items() if isinstance(value, int)}
         rows = [[name.replace("_", " "), str(value)] for name, value in counts.items()]
         shares = {name: value for name, value in figures.items() if name not in counts}

@@ -123,7 +123,7 @@ def retrain_command(
         for line in found.notices:
             terminal.say(line)
         if compare:
-            metrics = train_both(found, out, config, report=terminal)
+            metrics = train_both(found, out, config, report=terminal).to_dict()
         else:
             metrics = train(found, out, config, report=terminal)
     if as_json:
@@ -177,13 +177,13 @@ def evaluate_command(
         raise click.UsageError("--ood-features comes without --ood.", click.get_current_context())
     figures, outside = {}, {}
     if truth is not None:
-        figures = evaluate.evaluate_labels(run, truth, **columns)
+        figures = evaluate.evaluate_labels(run, truth, **columns).to_dict()
     if ood is not None:
         outside = evaluate.evaluate_outliers(
             model or evaluate.model_of(run),
             ood,
             ood_features=ood_features,
-        )
+        ).to_dict()
     if as_json:
         print_json(figures | outside)
         return

@@ -1,11 +1,11 @@
-"""retrain --compare: the same recipe on given and on purified labels, and which did better.
+"""retrain --compare: the same method on given and on purified labels, and which did better.
 
-The do-no-harm gate: both nets are tested on the same rows, so what counts is where they differ.
+Both nets are tested on the same rows, so only the rows where they differ tell which is better.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,65 +24,94 @@ from labelfix.workflows.retrain import Outcome, RetrainConfig, train_and_test
 LEAST_CHECKED = 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Which of two nets did better on the same rows.
+
+    Attributes:
+        better: purified, given or undecided (the 95 % interval of the difference holds 0).
+        difference: of the accuracies in [-1, 1], purified less given.
+        interval: its 95 % interval, over test rows, not over seeds.
+        p_value: of McNemar's exact test.
+        rows: how many rows they were tested on.
+        words: all that in a sentence.
+        tested_on: which rows these are.
+    """
+
+    better: str
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    rows: int
+    words: str
+    tested_on: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The same training on given and on purified labels, and which did better."""
+
+    given: Outcome
+    purified: Outcome
+    verdict: Verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in compare.json: the metrics of the purified labels, both, and the verdict."""
+        both = {"given": self.given.metrics, "purified": self.purified.metrics}
+        return self.purified.metrics | both | {"verdict": asdict(self.verdict)}
+
+
 def compare(
-    material: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
-) -> dict[str, Any]:
-    """Train on the given and on the purified labels, and judge the difference.
+    dataset: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+) -> Comparison:
+    """Train on the given and on the purified labels, and say which did better.
 
     Without a test table, half of the checked rows are held out of both trainings and tested on.
-
-    Returns:
-        The metrics of the purified labels, both under ``given`` and ``purified``, and the
-        ``verdict``; as in compare.json. Each training writes its files into a folder of its name.
+    Each training writes its files into a folder of its name, and compare.json holds both.
 
     Raises:
         InputError: there are neither test rows nor checked ones, or as
             :func:`labelfix.workflows.retrain.run`.
     """
     tested_on = "test table"
-    if material.test is None:
-        material, tested_on = hold_out(material, config.seed), "held-out checked rows"
-        assert material.test is not None
+    if dataset.test is None:
+        dataset, tested_on = hold_out(dataset, config.seed), "held-out checked rows"
+        assert dataset.test is not None
         report.say(
-            f"no --test: {len(material.test.ids)} checked rows are held out of both trainings; "
+            f"no --test: {len(dataset.test.ids)} checked rows are held out of both trainings; "
             "purify knew their labels, which may favour the purified ones a little"
         )
-    found = {}
-    for labels in ("given", "purified"):
-        mine = replace(config, labels=labels)
-        found[labels] = train_and_test(material, out / labels, mine, report=report)
-    assert material.test is not None
-    verdict = judge(found["given"], found["purified"], material.test.labels)
-    both = {labels: outcome.metrics for labels, outcome in found.items()}
-    metrics = both["purified"] | both | {"verdict": verdict | {"tested_on": tested_on}}
+    assert dataset.test is not None
+    given, purified = (
+        train_and_test(dataset, out / labels, replace(config, labels=labels), report=report)
+        for labels in ("given", "purified")
+    )
+    verdict = verdict_on(given, purified, dataset.test.labels, tested_on)
+    found = Comparison(given=given, purified=purified, verdict=verdict)
     if is_rank_zero(config.num_nodes):
-        write_json(out / "compare.json", metrics)
+        write_json(out / "compare.json", found.to_dict())
     barrier(config.num_nodes)
-    return metrics
+    return found
 
 
-def judge(given: Outcome, purified: Outcome, labels: NDArray[np.int32]) -> dict[str, Any]:
-    """The verdict on two nets that were tested on the same rows.
-
-    Returns:
-        ``better``: purified, given or undecided (the 95 % interval of the difference holds 0);
-        ``difference`` of the accuracies, purified less given, with its ``interval``; ``p_value`` of
-        McNemar's exact test; ``rows``; ``words``: all that in a sentence. The interval is over test
-        rows, not over seeds.
-    """
+def verdict_on(
+    given: Outcome, purified: Outcome, labels: NDArray[np.int32], tested_on: str
+) -> Verdict:
+    """The verdict on two nets that were tested on the same rows, with right labels ``(T,)``."""
     was, now = (outcome.logits.argmax(1).numpy() == labels for outcome in (given, purified))
     won, lost = int((now & ~was).sum()), int((was & ~now).sum())
     difference, low, high = paired_difference(won, lost, len(labels))
     better = "purified" if low > 0 else "given" if high < 0 else "undecided"
-    return {
-        "better": better,
-        "difference": difference,
-        "interval": [low, high],
-        "p_value": float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
-        "rows": len(labels),
-        "words": f"{WORDS[better]}: {100 * difference:+.1f} points "
+    return Verdict(
+        better=better,
+        difference=difference,
+        interval=(low, high),
+        p_value=float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
+        rows=len(labels),
+        words=f"{WORDS[better]}: {100 * difference:+.1f} points "
         f"({100 * low:+.1f} to {100 * high:+.1f}) on {len(labels)} rows",
-    }
+        tested_on=tested_on,
+    )
 
 
 WORDS = {
@@ -92,13 +121,13 @@ WORDS = {
 }
 
 
-def hold_out(material: CorrectedDataset, seed: int) -> CorrectedDataset:
-    """The material with half of its checked rows as test rows.
+def hold_out(dataset: CorrectedDataset, seed: int) -> CorrectedDataset:
+    """The dataset with half of its checked rows as test rows.
 
     Raises:
         InputError: fewer than ``LEAST_CHECKED`` rows are checked.
     """
-    checked = np.flatnonzero(material.labels.checked)
+    checked = np.flatnonzero(dataset.labels.checked)
     if len(checked) < LEAST_CHECKED:
         raise InputError(
             f"--compare has nothing to compare on ({len(checked)} checked rows)",
@@ -106,5 +135,5 @@ def hold_out(material: CorrectedDataset, seed: int) -> CorrectedDataset:
         )
     random = np.random.default_rng(seed)
     mixed = random.permutation(checked)
-    by_class = mixed[np.argsort(material.labels.label[mixed], kind="stable")]
-    return replace(material, test=material.train.part(np.sort(by_class[::2])))
+    by_class = mixed[np.argsort(dataset.labels.label[mixed], kind="stable")]
+    return replace(dataset, test=dataset.train.part(np.sort(by_class[::2])))

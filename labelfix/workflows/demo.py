@@ -51,13 +51,9 @@ def outcome(folder: Path) -> dict[str, float]:
 
     figures = evaluate_labels(folder / "run", folder / "right.csv")
     metrics = json.loads((folder / "run" / "retrain" / "compare.json").read_text())
-    wrong = {
-        when: round((1 - figures[f"label_accuracy_{when}"]) * figures["rows"])
-        for when in ("before", "after")
-    }
     return {
-        "wrong_before": wrong["before"],
-        "wrong_after": wrong["after"],
+        "wrong_before": round((1 - figures.label_accuracy_before) * figures.rows),
+        "wrong_after": round((1 - figures.label_accuracy_after) * figures.rows),
         "test_accuracy_given": metrics["given"]["test_accuracy"],
         "test_accuracy_purified": metrics["purified"]["test_accuracy"],
     }

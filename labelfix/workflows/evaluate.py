@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,22 +21,70 @@ from labelfix.workflows.model_files import WEIGHTS, load_model, read_test_scores
 from labelfix.workflows.row_content import samples_like
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelFigures:
+    """How right a corrected dataset is, over the rows that were not checked.
+
+    Shares lie in [0, 1]; NaN where there is nothing to measure on.
+
+    Attributes:
+        rows, checked_rows: rows that were measured, and checked rows that were not.
+        label_accuracy_before, label_accuracy_after: share of right labels, over the rows that had
+            one.
+        fill_accuracy: share of right labels, over the rows that had none.
+        changes: labels that were changed.
+        change_precision: share of the changes that end at the right label.
+        change_recall: share of the wrong labels that end at the right one.
+        calibration_error: of soft_label.
+        ranking_auroc: of review_rank, for wrong given labels.
+    """
+
+    rows: int
+    checked_rows: int
+    label_accuracy_before: float
+    label_accuracy_after: float
+    fill_accuracy: float
+    changes: int
+    change_precision: float
+    change_recall: float
+    calibration_error: float
+    ranking_auroc: float
+
+    def to_dict(self) -> dict[str, int | float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutlierFigures:
+    """How well a model tells its test rows from rows of no class.
+
+    Attributes:
+        test_rows, ood_rows: how many there are of each.
+        msp_auroc, energy_auroc: area under the ROC curve of the largest probability and of the
+            energy; test rows count as positive.
+        msp_fpr95, energy_fpr95: share of rows of no class that pass where 95 % of the test rows do.
+    """
+
+    test_rows: int
+    ood_rows: int
+    msp_auroc: float
+    msp_fpr95: float
+    energy_auroc: float
+    energy_fpr95: float
+
+    def to_dict(self) -> dict[str, int | float]:
+        return asdict(self)
+
+
 def evaluate_labels(
     run: Path, truth: Path, *, label_column: str | None = None, id_column: str | None = None
-) -> dict[str, Any]:
+) -> LabelFigures:
     """Measure RUN against the truth, over the rows that were not checked.
 
     Args:
         run: a purify output folder or a labels.parquet.
         truth: a table that names the right label of every id.
         label_column, id_column: its columns, where their names do not tell.
-
-    Returns:
-        ``label_accuracy_before`` and ``_after`` (share of right labels, over rows that had one),
-        ``change_precision`` (share of the changes that end right), ``change_recall`` (share of the
-        wrong labels that end right), ``calibration_error`` of soft_label, ``ranking_auroc`` of
-        review_rank for wrong given labels; each NaN where there is nothing to measure it on.
-        ``fill_accuracy`` is the share of right labels over rows that had none.
 
     Raises:
         InputError: the truth lacks an id or names an unknown class; every row was checked.
@@ -58,21 +106,21 @@ def evaluate_labels(
     was_right, is_right = labels.given == right, labels.label == right
     changed = had & (labels.label != labels.given)
     wrong = had & ~was_right
-    return {
-        "rows": int(open_rows.sum()),
-        "checked_rows": int((~open_rows).sum()),
-        "label_accuracy_before": _share(was_right[had]),
-        "label_accuracy_after": _share(is_right[had]),
-        "fill_accuracy": _share(is_right[open_rows & ~had]),
-        "changes": int(changed.sum()),
-        "change_precision": _share(is_right[changed]),
-        "change_recall": _share(is_right[wrong]),
-        "calibration_error": expected_calibration_error(
+    return LabelFigures(
+        rows=int(open_rows.sum()),
+        checked_rows=int((~open_rows).sum()),
+        label_accuracy_before=_share(was_right[had]),
+        label_accuracy_after=_share(is_right[had]),
+        fill_accuracy=_share(is_right[open_rows & ~had]),
+        changes=int(changed.sum()),
+        change_precision=_share(is_right[changed]),
+        change_recall=_share(is_right[wrong]),
+        calibration_error=expected_calibration_error(
             torch.from_numpy(labels.soft_label[open_rows].max(1)),
             torch.from_numpy((labels.soft_label.argmax(1) == right)[open_rows]),
         ),
-        "ranking_auroc": _auroc(wrong[had], -labels.review_rank[had]),
-    }
+        ranking_auroc=_auroc(wrong[had], -labels.review_rank[had]),
+    )
 
 
 def _share(hits: np.ndarray) -> float:
@@ -85,7 +133,7 @@ def _auroc(wrong: np.ndarray, suspicion: np.ndarray) -> float:
 
 def evaluate_outliers(
     model: Path, ood: Path, *, ood_features: Path | None = None, device: str = "auto"
-) -> dict[str, Any]:
+) -> OutlierFigures:
     """Score the rows of a second table against the test rows that the model was trained with.
 
     Args:
@@ -94,17 +142,13 @@ def evaluate_outliers(
         ood_features: their features, for models of features.
         device: auto, cpu, cuda or mps.
 
-    Returns:
-        ``msp_auroc``, ``msp_fpr95``, ``energy_auroc``, ``energy_fpr95``; test rows count as
-        positive; ``test_rows`` and ``ood_rows``.
-
     Raises:
         InputError: there is no such model, it was trained without test rows, or the table does not
             fit it.
     """
     net, card = load_model(model)
     inside = read_test_scores(model)
-    shape = tuple(card["data"]["shape"])
+    shape = card.data.shape
     if (len(shape) == 1) != (ood_features is not None):
         hint = "pass --ood-features FILE" if len(shape) == 1 else "leave --ood-features out"
         kind = "features" if len(shape) == 1 else "images"
@@ -114,11 +158,12 @@ def evaluate_outliers(
         samples = samples_like(table, shape, Path(scratch) / "ood.npy", ood_features or ood)
         place = pick_device(device)
         logits = predict_logits(net.to(place), samples.source.to(place))
-    outside = {"msp": msp_score(logits).numpy(), "energy": energy_score(logits).numpy()}
-    figures: dict[str, Any] = {"test_rows": len(inside["msp"]), "ood_rows": len(logits)}
-    for name, scores in inside.items():
-        figures[f"{name}_auroc"], figures[f"{name}_fpr95"] = separation(scores, outside[name])
-    return figures
+    msp = separation(inside.msp, msp_score(logits).numpy())
+    energy = separation(inside.energy, energy_score(logits).numpy())
+    return OutlierFigures(
+        test_rows=len(inside.msp), ood_rows=len(logits), msp_auroc=msp[0], msp_fpr95=msp[1],
+        energy_auroc=energy[0], energy_fpr95=energy[1],
+    )  # fmt: skip
 
 
 def separation(

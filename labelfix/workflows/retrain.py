@@ -107,12 +107,12 @@ class Outcome:
 
 
 def run(
-    material: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+    dataset: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
 ) -> dict[str, Any]:
     """Train on the labels that the settings name, test, and write weights, predictions, metrics.
 
     Args:
-        material: from :meth:`labelfix.workflows.corrected_dataset.CorrectedDataset.open`.
+        dataset: from :meth:`labelfix.workflows.corrected_dataset.CorrectedDataset.open`.
         out: the folder for weights.safetensors, predictions.parquet and metrics.json. An
             interrupted training left its checkpoint there: the same call goes on from it.
         config: settings.
@@ -126,32 +126,32 @@ def run(
             written.
         DegenerateLearningError: the loss is no longer finite.
     """
-    metrics = train_and_test(material, out, config, report=report).metrics
+    metrics = train_and_test(dataset, out, config, report=report).metrics
     barrier(config.num_nodes)
     return metrics
 
 
 def train_and_test(
-    material: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
+    dataset: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
 ) -> Outcome:
     """:func:`run`, with the logits too."""
     started = time.monotonic()
-    if config.labels == "given" and (material.labels.given < 0).all():
+    if config.labels == "given" and (dataset.labels.given < 0).all():
         raise InputError(
             "no row has a given label",
             hint="add this column, or train on the purified labels alone",
-            file=material.file,
+            file=dataset.file,
             column="given_label",
         )
-    shared = material.in_test
+    shared = dataset.in_test
     if shared.any():
         report.say(f"{shared.sum()} rows stand in the test table too and are left out of training")
     task, loop = plan(
-        material, targets_of(material.labels, config.labels, shared, config.uses), config
+        dataset, targets_of(dataset.labels, config.labels, shared, config.uses), config
     )
-    checkpoint = _checkpoint(out, material, task, loop, config)
+    checkpoint = _checkpoint(out, dataset, task, loop, config)
     trained = _train(task, loop, config, checkpoint, report)
-    device, seen = pick_device(config.device), material.test or material.train
+    device, seen = pick_device(config.device), dataset.test or dataset.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
     remarks = [
         *task.source.remarks,
@@ -164,7 +164,7 @@ def train_and_test(
         "method": config.method,
         "labels": config.labels,
         "test_accuracy": None,
-        **(_tested(logits.argmax(1).numpy(), seen.labels) if material.test else {}),
+        **(_tested(logits.argmax(1).numpy(), seen.labels) if dataset.test else {}),
         "uses": list(config.uses),
         "settings": asdict(config.method_settings),
         "trained_rows": len(task.labelled),
@@ -177,23 +177,23 @@ def train_and_test(
         "versions": versions(),
     }
     if is_rank_zero(config.num_nodes):
-        _write(out, trained.net, logits, material, metrics, config)
+        _write(out, trained.net, logits, dataset, metrics, config)
         checkpoint.unlink(missing_ok=True)
     return Outcome(metrics=metrics, logits=logits)
 
 
 def plan(
-    material: CorrectedDataset, targets: Targets, config: RetrainConfig
+    dataset: CorrectedDataset, targets: Targets, config: RetrainConfig
 ) -> tuple[Problem, LoopConfig]:
     """The task and how long it is trained, by the number of labelled rows."""
     rows = int(targets.labelled.sum())
-    default = default_epochs(rows, material.pixels, pick_device(config.device))
+    default = default_epochs(rows, dataset.pixels, pick_device(config.device))
     loop = config.loop(config.epochs or default, rows)
     task = Problem(
-        make_net=material.net_maker(config.seed),
-        source=material.train.source_for(targets.codes),
+        make_net=dataset.net_maker(config.seed),
+        source=dataset.train.source_for(targets.codes),
         targets=targets,
-        images=material.pixels is not None,
+        images=dataset.pixels is not None,
         batch_size=loop.batch_size,
         seed=config.seed,
     )
@@ -221,15 +221,14 @@ def _write(
     out: Path,
     net: nn.Module,
     logits: torch.Tensor,
-    material: CorrectedDataset,
+    dataset: CorrectedDataset,
     metrics: dict[str, Any],
     config: RetrainConfig,
 ) -> None:
     """Weights with their card, predictions and metrics."""
-    told = ("method", "labels", "seed", "epochs", "settings", "uses")
-    card = {name: metrics[name] for name in told} | card_of(material, config.recipe)
+    card = card_of(dataset, config, metrics["epochs"])
     save_model(net, out, card)
-    model_files.save_predictions(out, logits, material, card)
+    model_files.save_predictions(out, logits, dataset, card)
     write_json(out / "metrics.json", metrics)
 
 
@@ -273,7 +272,7 @@ def targets_of(
 
 def _checkpoint(
     out: Path,
-    material: CorrectedDataset,
+    dataset: CorrectedDataset,
     task: Problem,
     loop: LoopConfig,
     config: RetrainConfig,
@@ -288,7 +287,7 @@ def _checkpoint(
     }
     key = fingerprint(
         config=asdict(config), epochs=loop.epochs, targets=targets, code=code_fingerprint(),
-        rows=digest(material.train.keys), backbone=material.backbone, weights=material.weights,
+        rows=digest(dataset.train.keys), backbone=dataset.backbone, weights=dataset.weights,
     )  # fmt: skip
     own = out / f"checkpoint-{key[:12]}.pt"
     if not is_rank_zero(config.num_nodes):

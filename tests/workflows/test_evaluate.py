@@ -63,7 +63,9 @@ def test_figures_by_hand(run):
         # wrong rows stand at ranks 1 and 3, right ones at 2, 4, 7: five pairs of six in order
         "ranking_auroc": 5 / 6,
     }
-    assert found == {name: pytest.approx(value, abs=1e-6) for name, value in expected.items()}
+    assert found.to_dict() == {
+        name: pytest.approx(value, abs=1e-6) for name, value in expected.items()
+    }
     assert evaluate_labels(run / "labels.parquet", run / "truth.csv") == found
 
 
@@ -76,9 +78,9 @@ def test_nothing_to_measure_on_is_nan(run):
     truth = pd.DataFrame({"id": labels.ids, "label": np.array(["no", "yes"])[same]})
     truth.to_csv(run / "truth.csv", index=False)
     found = evaluate_labels(run, run / "truth.csv")
-    assert found["label_accuracy_before"] == found["label_accuracy_after"] == 1
+    assert found.label_accuracy_before == found.label_accuracy_after == 1
     for name in ("fill_accuracy", "change_precision", "change_recall", "ranking_auroc"):
-        assert math.isnan(found[name]), name
+        assert math.isnan(getattr(found, name)), name
 
 
 def test_columns_can_be_named(run):

@@ -51,10 +51,10 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
     figures = evaluate.evaluate_outliers(
         tmp_path / "model", tmp_path / "far.csv", ood_features=tmp_path / "far.npy"
     )
-    assert (figures["test_rows"], figures["ood_rows"]) == (260, 80)
-    assert figures["msp_auroc"] > 0.8
-    assert 0 <= figures["msp_fpr95"] < 0.8
-    assert figures["energy_auroc"] > 0.6
+    assert (figures.test_rows, figures.ood_rows) == (260, 80)
+    assert figures.msp_auroc > 0.8
+    assert 0 <= figures.msp_fpr95 < 0.8
+    assert figures.energy_auroc > 0.6
     with pytest.raises(InputError, match="trained on features; pass --ood-features FILE"):
         evaluate.evaluate_outliers(tmp_path / "model", tmp_path / "far.csv")
     np.save(tmp_path / "wide.npy", np.ones((80, 3), np.float32))

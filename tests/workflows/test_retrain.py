@@ -71,7 +71,7 @@ def test_compare_on_features(features_run, tmp_path):
     found = opened(
         run, tmp_path, test=files.folder / "test.csv", test_features=files.folder / "test.npy"
     )
-    metrics = compare.compare(found, tmp_path / "out", config())
+    metrics = compare.compare(found, tmp_path / "out", config()).to_dict()
     given, purified = metrics["given"], metrics["purified"]
     assert purified["test_accuracy"] == metrics["test_accuracy"] > 0.8
     assert metrics["verdict"]["better"] in ("purified", "undecided")
@@ -187,7 +187,7 @@ def test_compare_without_a_test_table_holds_checked_rows_out(features_run, tmp_p
     _, run = features_run
     found, listener = opened(run, tmp_path), Lines()
     checked = np.flatnonzero(found.labels.decision == contract.DECISIONS.index("checked"))
-    metrics = compare.compare(found, tmp_path / "out", config(epochs=2), report=listener)
+    metrics = compare.compare(found, tmp_path / "out", config(epochs=2), report=listener).to_dict()
     assert metrics["verdict"]["tested_on"] == "held-out checked rows"
     assert metrics["purified"]["test_rows"] == pytest.approx(len(checked) / 2, abs=2)
     assert metrics["purified"]["left_out_as_test_rows"] == metrics["purified"]["test_rows"]
@@ -216,13 +216,13 @@ def test_the_verdict_counts_the_rows_where_both_nets_differ(won, lost, better, p
     given = torch.tensor([right] * lost + [wrong] * won + [right] * (100 - won - lost))
     purified = torch.tensor([wrong] * lost + [right] * (100 - lost))
     outcomes = [retrain.Outcome(metrics={}, logits=logits) for logits in (given, purified)]
-    verdict = compare.judge(*outcomes, labels)
-    assert verdict["better"] == better
-    assert verdict["difference"] == pytest.approx((won - lost) / 100)
-    low, high = verdict["interval"]
+    verdict = compare.verdict_on(*outcomes, labels, "test table")
+    assert verdict.better == better
+    assert verdict.difference == pytest.approx((won - lost) / 100)
+    low, high = verdict.interval
     assert low < (won - lost) / 100 < high
-    assert verdict["p_value"] == pytest.approx(p_value, abs=1e-14, rel=0)
-    assert compare.WORDS[better] in verdict["words"]
+    assert verdict.p_value == pytest.approx(p_value, abs=1e-14, rel=0)
+    assert compare.WORDS[better] in verdict.words
 
 
 def test_rows_of_the_test_table_are_left_out(features_run, tmp_path):
@@ -339,9 +339,9 @@ def test_a_trained_net_is_made_again_from_its_card(features_run, images_run, tmp
         found, out = opened(run, tmp_path), tmp_path / method
         retrain.run(found, out, config(method=method, epochs=1))
         net, card = load_model(out)
-        assert card["method"] == method
-        assert card["class_names"] == ["ant", "bee", "cat"]
-        assert card["data"]["rows"] == len(found.labels)
+        assert card.method == method
+        assert card.class_names == ("ant", "bee", "cat")
+        assert card.data.rows == len(found.labels)
         frame = pd.read_parquet(out / "predictions.parquet")
         logits = predict_logits(net, found.train.source)
         assert np.allclose(logits.softmax(1), np.stack(list(frame["probabilities"])), atol=1e-6)
@@ -429,7 +429,7 @@ def test_images(images_run, tmp_path):
     found = opened(run, tmp_path, test=folder / "test.csv")
     assert found.pixels == 8
     assert found.backbone == "smallconv"
-    metrics = compare.compare(found, tmp_path / "out", config(epochs=2))
+    metrics = compare.compare(found, tmp_path / "out", config(epochs=2)).to_dict()
     assert metrics["purified"]["test_rows"] == 12
     assert 0 <= metrics["given"]["test_accuracy"] <= 1
     with safe_open(tmp_path / "out" / "purified" / "weights.safetensors", "np") as weights:
@@ -475,9 +475,9 @@ def test_images_from_outside_are_told_from_test_images(images_run, tmp_path):
     paths = [f"grey/{number}.png" for number in range(9)]
     pd.DataFrame({"image": paths}).to_csv(tmp_path / "grey.csv", index=False)
     figures = evaluate_outliers(model_of(run), tmp_path / "grey.csv")
-    assert (figures["test_rows"], figures["ood_rows"]) == (12, 9)
+    assert (figures.test_rows, figures.ood_rows) == (12, 9)
     assert all(
-        0 <= figures[f"{score}_{kind}"] <= 1
+        0 <= getattr(figures, f"{score}_{kind}") <= 1
         for score in ("msp", "energy")
         for kind in ("auroc", "fpr95")
     )
