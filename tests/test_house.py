@@ -147,6 +147,7 @@ LONG = {  # files that may be long, and why
 LEFT_NAMESAKES = {
     "UpperLoss",
     "default_epochs",
+    "gather",
     "purify",
     "read",
     "remarks",
