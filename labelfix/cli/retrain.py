@@ -68,7 +68,17 @@ def _methods() -> Mapping[str, Titled]:
 @click.option(
     "--image-column",
     metavar="NAME",
-    help="Images of RUN's rows, where RUN does not name the column.",
+    help="Images of RUN's rows, where RUN does not name the column, and of the test rows.",
+)
+@click.option(
+    "--label-column",
+    metavar="NAME",
+    help="Column of right labels in --test.  [default: found by its name, else as in DATA]",
+)
+@click.option(
+    "--id-column",
+    metavar="NAME",
+    help="Column of ids in --test.  [default: as in DATA, else found by its name]",
 )
 @click.option(
     "--labels",
@@ -90,6 +100,8 @@ def retrain_command(
     data: Path | None,
     features: str | None,
     image_column: str | None,
+    label_column: str | None,
+    id_column: str | None,
     compare: bool,
     out: Path | None,
     as_json: bool,
@@ -118,7 +130,7 @@ def retrain_command(
     with TemporaryDirectory(prefix="labelfix-") as scratch, writing(out):
         found = CorrectedDataset.open(
             run, Path(scratch), data=data, features=features, image_column=image_column,
-            test=test, test_features=test_features,
+            test=test, test_features=test_features, label_column=label_column, id_column=id_column,
         )  # fmt: skip
         for line in found.notices:
             terminal.say(line)
@@ -136,8 +148,21 @@ def retrain_command(
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--truth", type=PATH, metavar="TABLE", help="The right label of each id.")
-@click.option("--label-column", metavar="NAME", help="Label column of --truth.")
-@click.option("--id-column", metavar="NAME", help="Id column of --truth.")
+@click.option(
+    "--label-column",
+    metavar="NAME",
+    help="Column of right labels in --truth.  [default: found by its name, else as in DATA]",
+)
+@click.option(
+    "--image-column",
+    metavar="NAME",
+    help="Column of image paths in --truth, where these are the ids.  [default: as in DATA]",
+)
+@click.option(
+    "--id-column",
+    metavar="NAME",
+    help="Column of ids in --truth.  [default: as in DATA, else found by its name]",
+)
 @click.option("--ood", type=PATH, metavar="TABLE", help="Rows that belong to none of the classes.")
 @click.option(
     "--ood-features",
@@ -175,9 +200,10 @@ def evaluate_command(
         raise click.UsageError("Missing option '--truth' or '--ood'.", click.get_current_context())
     if ood_features is not None and ood is None:
         raise click.UsageError("--ood-features comes without --ood.", click.get_current_context())
+    terminal = terminal_of()
     figures, outside = {}, {}
     if truth is not None:
-        figures = evaluate.evaluate_labels(run, truth, **columns).to_dict()
+        figures = evaluate.evaluate_labels(run, truth, **columns, report=terminal).to_dict()
     if ood is not None:
         outside = evaluate.evaluate_outliers(
             model or evaluate.model_of(run),
@@ -187,7 +213,6 @@ def evaluate_command(
     if as_json:
         print_json(figures | outside)
         return
-    terminal = terminal_of()
     if figures:
         terminal.figures("Against the truth, over the rows that were not checked", figures)
     if outside:

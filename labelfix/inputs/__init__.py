@@ -9,7 +9,13 @@ from labelfix.inputs.decode import Pixels, decode
 from labelfix.inputs.duplicates import find_copies, match_content, tell_rows_apart
 from labelfix.inputs.formats import listed_formats
 from labelfix.inputs.read import CleanSource, read
-from labelfix.inputs.test_table import SampleTable, read_labelled, read_truth, read_unlabelled
+from labelfix.inputs.test_table import (
+    SampleTable,
+    Truth,
+    read_labelled,
+    read_truth,
+    read_unlabelled,
+)
 
 __all__ = [
     "Answer",
@@ -19,6 +25,7 @@ __all__ = [
     "Drawn",
     "Pixels",
     "SampleTable",
+    "Truth",
     "content_keys",
     "decode",
     "find_copies",

@@ -67,6 +67,7 @@ def choose_right_columns(
     usual: Columns,
     class_names: Sequence[str],
     prefix: str = "",
+    verdicts: bool = True,
 ) -> RightColumns:
     """Finds the columns of a table of right labels.
 
@@ -76,6 +77,7 @@ def choose_right_columns(
         usual: the names that the run's own columns have: taken where the table has them.
         class_names: the K classes.
         prefix: of the options, for messages: "clean-" for `--clean-label-column`.
+        verdicts: whether columns of verdicts and of decisions are looked for.
 
     Raises:
         InputError: a named column is missing; no column, or several that differ, may be it.
@@ -91,8 +93,10 @@ def choose_right_columns(
         features=wanted.features or others.features,
     )
     chosen, notices = choose_columns(table, start, labelled=False, prefix=prefix)
-    verdict = _named(table, chosen, _VERDICT, lambda found: _judges(found, class_names))
-    decision = _named(table, chosen, _DECISION, are_decisions)
+    verdict = decision = None
+    if verdicts:
+        verdict = _named(table, chosen, _VERDICT, lambda found: _judges(found, class_names))
+        decision = _named(table, chosen, _DECISION, are_decisions)
     kinds = {"verdict": verdict, "decision": decision}
     notices += tuple(
         f"{table.title}: {kind}s from column '{name}'" for kind, name in kinds.items() if name

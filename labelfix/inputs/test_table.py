@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from labelfix.errors import InputError
+from labelfix.inputs.answers import Answer
 from labelfix.inputs.columns import Columns, choose_columns
 from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.encoded_images import EncodedImages
@@ -18,11 +19,17 @@ from labelfix.inputs.labelled_table import (
     LabelledTable,
     find_features,
     ids_of,
-    read_rows,
     require_images,
 )
-from labelfix.inputs.labels import LabelColumn, align, require_labels
+from labelfix.inputs.labels import (
+    LabelColumn,
+    align,
+    counted_classes,
+    encode,
+    require_labels,
+)
 from labelfix.inputs.messages import counted
+from labelfix.inputs.right_columns import choose_right_columns
 from labelfix.inputs.tables import Table, open_table
 
 
@@ -66,9 +73,8 @@ def read_labelled(
     path: str | Path,
     *,
     like: Sequence[str],
-    label_column: str | None = None,
-    image_column: str | None = None,
-    id_column: str | None = None,
+    wanted: Columns | None = None,
+    usual: Columns | None = None,
     features: str | Path | None = None,
     root: Path | None = None,
 ) -> SampleTable:
@@ -77,9 +83,9 @@ def read_labelled(
     Args:
         path: the table or folder.
         like: the K class names, in the order of the codes.
-        label_column: its label column; None = found by name.
-        image_column: its image column; None = found by name.
-        id_column: its id column; None = found by name, else image path or row number.
+        wanted: its columns, where a person named them.
+        usual: names of columns that are taken where the table has them, such as DATA's own. A
+            column that is called like right labels (corrected_label, true_label, ...) comes first.
         features: an .npy file of T x D in its order, a table keyed by id, or a list column.
         root: the folder that relative image paths are relative to; None = the table's own.
 
@@ -90,13 +96,15 @@ def read_labelled(
     if root is not None:
         table = replace(table, root=root)
     source = find_features(features, table)
-    column = source.column if source else None
-    wanted = Columns(label=label_column, image=image_column, id=id_column, features=column)
-    rows = read_rows(table, wanted)
+    chosen = wanted or Columns()
+    if source is not None:
+        chosen = replace(chosen, features=source.column)
+    rows = _right_rows(table, chosen, usual, like)
     require_labels(rows.labels, table=table, column=rows.label_column)
     labels = align(rows.labels, like, table=table, column=rows.label_column)
     ids, origin = ids_of(rows)
-    rows, _ = require_images(rows, chosen=bool(image_column), optional=source is not None)
+    named = chosen.image is not None
+    rows, _ = require_images(rows, chosen=named, optional=source is not None)
     loaded = None
     if source is not None:
         loaded = source.load(rows, ids.values)
@@ -112,33 +120,44 @@ def read_labelled(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """The right labels of some rows.
+
+    Args:
+        labels: (N,) int32 class codes in 0..K-1; `Answer.NONE` = a class that is none of the K.
+        notices: one line each.
+    """
+
+    labels: np.ndarray
+    notices: tuple[str, ...]
+
+
 def read_truth(
     path: str | Path,
     *,
     ids: np.ndarray,
     like: Sequence[str],
-    label_column: str | None = None,
-    id_column: str | None = None,
-) -> np.ndarray:
+    wanted: Columns | None = None,
+    usual: Columns | None = None,
+) -> Truth:
     """Reads the true labels of the given ids from a table keyed by id; images are not needed.
 
     Args:
         path: the table, or a folder of class-named folders with the same relative paths.
         ids: (N,) object array of str.
-        like: the K class names.
-        label_column: its label column; None = found by name.
-        id_column: its id column; None = found by name, else image path or row number.
-
-    Returns:
-        (N,) int32 class codes, in the order of `ids`.
+        like: the K class names; the truth may name others.
+        wanted, usual: as for :func:`read_labelled`.
 
     Raises:
-        InputError: an id has no row, a row has no label, or a label is not in `like`.
+        InputError: an id has no row, or a row has no label.
     """
-    rows = read_rows(open_table(path), Columns(label=label_column, id=id_column))
+    rows = _right_rows(open_table(path), wanted or Columns(), usual, like)
     table = rows.table
     require_labels(rows.labels, table=table, column=rows.label_column)
-    labels = align(rows.labels, like, table=table, column=rows.label_column)
+    some = set(rows.labels.names) & set(like)  # where none is known, it is another column
+    others = dict.fromkeys(rows.labels.names, int(Answer.NONE)) if some else None
+    labels = align(rows.labels, like, table=table, column=rows.label_column, others=others)
     known = read_ids(table, rows.columns)
     theirs = known.values
     shared = min(len(theirs), len(ids))
@@ -156,7 +175,36 @@ def read_truth(
             hint=f"add the missing rows (the table's ids look like '{theirs[0]}')",
             file=table.path,
         )
-    return labels[found]
+    right = labels[found]
+    return Truth(labels=right, notices=(*rows.notices, *_strangers(table, right)))
+
+
+def _right_rows(
+    table: Table, wanted: Columns, usual: Columns | None, like: Sequence[str]
+) -> LabelledTable:
+    """Chooses the columns of a table of right labels and reads its labels."""
+    right = choose_right_columns(
+        table, wanted, usual=usual or Columns(), class_names=like, verdicts=False
+    )
+    labels = encode(table, str(right.columns.label))
+    taken = f"{table.title}: right labels from column '{right.columns.label}'"
+    classes = counted_classes(labels.codes, labels.names)
+    return LabelledTable(
+        table=table,
+        columns=right.columns,
+        labels=labels,
+        notices=(*table.notices, *right.notices, f"{taken}: {classes}"),
+    )
+
+
+def _strangers(table: Table, right: np.ndarray) -> list[str]:
+    none = int((right == Answer.NONE).sum())
+    if not none:
+        return []
+    rows = counted(none, "row")
+    return [
+        f"{table.title}: {rows} of classes that no given label has: no label of theirs is right"
+    ]
 
 
 def read_unlabelled(path: str | Path, *, features: str | Path | None = None) -> SampleTable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +71,8 @@ class CorrectedDataset:
         image_column: str | None = None,
         test: Path | None = None,
         test_features: Path | None = None,
+        label_column: str | None = None,
+        id_column: str | None = None,
     ) -> CorrectedDataset:
         """Read a corrected dataset with the images or features of its rows.
 
@@ -82,6 +84,7 @@ class CorrectedDataset:
                 labels.parquet that someone else wrote, features that were moved): as for purify.
             test: a table of test rows with right labels.
             test_features: their features, where DATA's rows came as features.
+            label_column, id_column: of the test table, where its names and RUN's do not tell.
 
         Raises:
             InputError: RUN or the test table is not usable, RUN's images or features are not
@@ -93,14 +96,16 @@ class CorrectedDataset:
         wanted = _Wanted(data=data, features=features, image_column=image_column)
         train = _training_rows(file, labels, wanted, run, scratch)
         backbone, weights, notices = _start(file, labels, run, train.values.shape)
+        columns = inputs.Columns(label=label_column, image=image_column, id=id_column)
+        tested, lines = _test(test, test_features, columns, labels, train, scratch)
         return cls(
             file=file,
             labels=labels,
             train=train,
-            test=_test(test, test_features, labels, train, scratch),
+            test=tested,
             backbone=backbone,
             weights=weights,
-            notices=notices,
+            notices=(*notices, *lines),
         )
 
     def net_maker(self, seed: int) -> partial[nn.Module]:
@@ -169,9 +174,7 @@ def _training_rows(
     table = inputs.read_labelled(
         file,
         like=labels.class_names,
-        label_column="label",
-        image_column=source.image_column,
-        id_column="id",
+        wanted=inputs.Columns(label="label", image=source.image_column, id="id"),
         features=features,
         root=root,
     )
@@ -278,18 +281,29 @@ def _require_same_rows(labels: contract.Labels, train: Samples, file: Path) -> N
 def _test(
     test: Path | None,
     features: Path | None,
+    columns: inputs.Columns,
     labels: contract.Labels,
     train: Samples,
     scratch: Path,
-) -> Samples | None:
+) -> tuple[Samples | None, tuple[str, ...]]:
+    """The test rows, and what was taken for them, one line each."""
     if test is None:
-        return None
+        return None, ()
     if train.values.ndim == 2 and features is None:
         raise InputError(
             "the dataset was given as features, and the test rows have none",
             hint="pass them with --test-features FILE",
             file=test,
         )
-    table = inputs.read_labelled(test, like=labels.class_names, features=features)
+    usual = Source.of_labels(labels).columns
+    # --image-column is of RUN's rows in the first place: the test table may have another.
+    table = inputs.read_labelled(
+        test,
+        like=labels.class_names,
+        wanted=replace(columns, image=None),
+        usual=replace(usual, image=columns.image or usual.image),
+        features=features,
+    )
     shape, file = train.values.shape[1:], features or test
-    return samples_like(table, shape, scratch / "test.npy", file, compared_with=train.values)
+    samples = samples_like(table, shape, scratch / "test.npy", file, compared_with=train.values)
+    return samples, table.notices

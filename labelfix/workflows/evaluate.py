@@ -18,7 +18,9 @@ from labelfix.errors import InputError
 from labelfix.nets.classifiers import predict_logits
 from labelfix.training.devices import pick_device
 from labelfix.workflows.model_files import WEIGHTS, load_model, read_test_scores
+from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.row_content import samples_like
+from labelfix.workflows.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,26 +79,37 @@ class OutlierFigures:
 
 
 def evaluate_labels(
-    run: Path, truth: Path, *, label_column: str | None = None, id_column: str | None = None
+    run: Path,
+    truth: Path,
+    *,
+    label_column: str | None = None,
+    image_column: str | None = None,
+    id_column: str | None = None,
+    report: Reporter = SILENT,
 ) -> LabelFigures:
     """Measure RUN against the truth, over the rows that were not checked.
 
     Args:
         run: a purify output folder or a labels.parquet.
-        truth: a table that names the right label of every id.
-        label_column, id_column: its columns, where their names do not tell.
+        truth: a table that names the right label of every id; a class that no given label has is
+            right for none.
+        label_column, image_column, id_column: its columns, where their names do not tell.
+        report: where the columns that were taken are said.
 
     Raises:
-        InputError: the truth lacks an id or names an unknown class; every row was checked.
+        InputError: the truth lacks an id or a label; every row was checked.
     """
     labels = contract.read_labels(run)
-    right = inputs.read_truth(
+    found = inputs.read_truth(
         truth,
         ids=labels.ids,
         like=labels.class_names,
-        label_column=label_column,
-        id_column=id_column,
+        wanted=inputs.Columns(label=label_column, image=image_column, id=id_column),
+        usual=Source.of_labels(labels).columns,
     )
+    for line in found.notices:
+        report.say(line)
+    right = found.labels
     open_rows = ~labels.checked
     if not open_rows.any():
         raise InputError(

@@ -30,12 +30,20 @@ class Source:
         image_column: the column of labels.parquet that holds the images.
         features: the features' file.
         features_column: the column of labels.parquet that holds the features.
+        label_column, id_column: DATA's columns: what tables beside it probably call theirs.
     """
 
     data: str | None = None
     image_column: str | None = None
     features: str | None = None
     features_column: str | None = None
+    label_column: str | None = None
+    id_column: str | None = None
+
+    @property
+    def columns(self) -> inputs.Columns:
+        """The names that columns of tables beside DATA probably have."""
+        return inputs.Columns(label=self.label_column, image=self.image_column, id=self.id_column)
 
     @classmethod
     def of_dataset(cls, dataset: inputs.Dataset) -> Source:
@@ -46,6 +54,8 @@ class Source:
             image_column=_name_in_output(dataset, dataset.image_column),
             features=file.name if file else None,
             features_column=_name_in_output(dataset, column),
+            label_column=dataset.columns.label,
+            id_column=dataset.columns.id,
         )
 
     @classmethod

@@ -207,7 +207,8 @@ def test_evaluate(purified, labelfix):
     files, run, _ = purified
     done = labelfix("evaluate", run, "--truth", files.truth, "--json")
     assert done.status == 0
-    assert done.err == ""
+    assert done.err.startswith("truth.csv: right labels from column 'label'")
+    assert done.err.count("\n") == 1
     figures = json.loads(done.out)
     assert figures["label_accuracy_after"] > figures["label_accuracy_before"]
     assert figures["fill_accuracy"] is None  # NaN, for JSON has none
@@ -351,6 +352,24 @@ def test_clean_sets_add_up_and_each_says_how_it_was_drawn(feature_files, labelfi
     assert done.status == 0, done.err
     assert json.loads(done.out)["checked_rows"]["all"] == len(checked)
     assert "two.csv: right labels from column 'seen'" in done.err
+
+
+def test_tables_beside_the_data_may_call_their_columns_alike(feature_files, labelfix):
+    files = feature_files()
+    for file in (files.data, files.clean, files.truth):
+        table = pd.read_csv(file).rename(columns={"id": "tree", "label": "species"})
+        table.assign(site="north").to_csv(file, index=False)
+    run = files.folder / "run"
+    named = ("--label-column", "species", "--id-column", "tree")
+    assert labelfix(*files.purify, *named, "--out", run).status == 0
+    other = files.folder / "other.npy"
+    np.save(other, np.load(files.features) + 0.1)
+    test = ("--test", files.truth, "--test-features", other, "--epochs", 1)
+    for more in ((), named):
+        assert labelfix("retrain", run, *test, *more).status == 0
+        done = labelfix("evaluate", run, "--truth", files.truth, *more)
+        assert done.status == 0
+        assert "truth.csv: right labels from column 'species'" in done.err
 
 
 def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tmp_path):

@@ -311,8 +311,9 @@ def test_booleans_and_decimals_are_spelled_as_purify_spells_them(path):
     assert found.class_names == ("False", "True")
     assert found.label.tolist() == [1, 0, 1]
     assert found.given.tolist() == [1, -1, 0]
-    theirs = inputs.read_truth(path, ids=found.ids, like=found.class_names, label_column="label")
-    assert theirs.tolist() == [1, 0, 1]
+    wanted = inputs.Columns(label="label")
+    theirs = inputs.read_truth(path, ids=found.ids, like=found.class_names, wanted=wanted)
+    assert theirs.labels.tolist() == [1, 0, 1]
 
 
 def test_what_a_file_by_hand_leaves_out_follows_from_what_it_has(path):

@@ -91,6 +91,16 @@ def test_columns_can_be_named(run):
     assert found == evaluate_labels(run, run / "truth.csv")
 
 
+def test_a_class_that_no_given_label_has_is_right_for_none(run):
+    truth = pd.read_csv(run / "truth.csv")
+    truth.loc[truth["id"] == "a", "label"] = "maybe"
+    truth.to_csv(run / "more.csv", index=False)
+    found = evaluate_labels(run, run / "more.csv")
+    assert found.label_accuracy_before == pytest.approx(2 / 5)
+    assert found.label_accuracy_after == pytest.approx(2 / 5)
+    assert found.change_recall == pytest.approx(1 / 3)
+
+
 def test_errors(run):
     truth = pd.read_csv(run / "truth.csv")
     truth[truth["id"] != "c"].to_csv(run / "short.csv", index=False)
