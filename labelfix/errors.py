@@ -1,4 +1,4 @@
-"""The one error a person can mend, and the alarm for learning that went wrong."""
+"""The error for what a person can correct, and the one for learning that went wrong."""
 
 from __future__ import annotations
 

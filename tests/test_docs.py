@@ -86,6 +86,12 @@ def test_named_options_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_no_private_words(page):
+    words = set(re.findall(r"[a-z]+", PAGES[page].lower()))
+    assert not words & {"witness", "witnesses", "judge", "judges", "judged", "told", "opinion"}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
         path, _, anchor = target.partition("#")

@@ -182,7 +182,6 @@ LEFT_WORDS = {
     "labelfix/decide/soft_targets.py": {"told"},
     "labelfix/decide/threshold.py": {"told"},
     "labelfix/inputs/decode.py": {"told"},
-    "labelfix/inputs/ids.py": {"mend"},
     "labelfix/nets/datasets.py": {"remarks"},
     "labelfix/nets/mirroring.py": {"told"},
     "labelfix/predictors/bilevel/cross_fit.py": {"alarms"},

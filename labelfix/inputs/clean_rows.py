@@ -174,5 +174,5 @@ def _without_content(
     else:
         more = f" (as {counted(len(places) - 1, 'more row')})" if len(places) > 1 else ""
         problem = f"id '{clean.ids.values[places[0]]}' is not in {title}{more}, and {lack}"
-        hint = "mend the ids, remove the rows, or give features (Parquet keyed by id) or images"
+        hint = "correct the ids, remove the rows, or give features (Parquet keyed by id) or images"
     return InputError(problem, hint=hint, file=clean.table.path, row=int(places[0]) + 1)

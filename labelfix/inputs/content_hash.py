@@ -81,5 +81,5 @@ def _finite_rows(chunk: np.ndarray) -> np.ndarray:
 
 def _not_finite(row: int) -> InputError:
     return InputError(
-        "features hold NaN or infinity", hint="mend or remove this row's features", row=row + 1
+        "features hold NaN or infinity", hint="correct or remove this row's features", row=row + 1
     )

@@ -113,7 +113,7 @@ def not_finite(file: Path, column: str | None, ids: np.ndarray) -> Callable[[int
     def error(row: int) -> InputError:
         return InputError(
             f"features of id '{ids[row]}' (row {row + 1}) hold NaN or infinity",
-            hint="mend or remove this row in the table and the features",
+            hint="correct or remove this row in the table and the features",
             file=file,
             column=column,
         )

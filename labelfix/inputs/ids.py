@@ -17,9 +17,9 @@ from labelfix.inputs.columns import Columns
 from labelfix.inputs.messages import counted
 from labelfix.inputs.tables import Table
 
-_MEND = (
-    "ids are text or whole numbers: mend them, choose another column with --id-column, or rename "
-    "this one"
+_HINT = (
+    "ids are text or whole numbers: correct them, choose another column with --id-column, or "
+    "rename this one"
 )
 
 
@@ -80,14 +80,14 @@ def as_ids(values: pa.ChunkedArray, *, table: Table, column: str) -> np.ndarray:
         if len(broken):
             raise InputError(
                 f"{numbers[int(broken[0])].as_py()} is no id",
-                hint=_MEND,
+                hint=_HINT,
                 file=table.path,
                 row=int(broken[0]) + 1,
                 column=column,
             )
     if not (is_text(values.type) or pa.types.is_integer(values.type)):
         raise InputError(
-            f"holds {values.type}, not ids", hint=_MEND, file=table.path, column=column
+            f"holds {values.type}, not ids", hint=_HINT, file=table.path, column=column
         )
     text = values.cast(pa.string())
     holes = np.flatnonzero(pc.equal(pc.fill_null(text, ""), "").to_numpy())

@@ -77,7 +77,7 @@ def read(
         features: an .npy file of N x D in DATA's order, a table keyed by id, or a list column.
 
     Raises:
-        InputError: anything about these files that a person can mend.
+        InputError: anything about these files that a person can correct.
     """
     table = open_table(data)
     source = find_features(features, table)

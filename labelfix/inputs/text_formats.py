@@ -182,7 +182,7 @@ def _explain(path: Path, error: Exception) -> InputError:
         line, expected, found = map(int, ragged.groups())
         return InputError(
             f"has {found} values where the header has {expected} columns",
-            hint=f"mend line {line}: quote values that hold the delimiter",
+            hint=f"correct line {line}: quote values that hold the delimiter",
             file=path,
             row=line - 1,
         )

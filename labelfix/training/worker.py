@@ -190,7 +190,7 @@ class Worker:
         if step >= 0:
             raise DegenerateLearningError(
                 f"the loss is not finite at epoch {self.progress.epoch + 1}, step {step + 1}; "
-                "a lower learning rate may mend it"
+                "a lower learning rate may help"
             )
 
     def _every_step(self) -> bool:

@@ -115,7 +115,7 @@ def _not_finite(rows: int) -> Callable[[int], InputError]:
         place = f"features[{row}]" if row < rows else f"clean_features[{row - rows}]"
         return InputError(
             f"{place} holds NaN, infinity or more than float32 can",
-            hint="mend or leave out this row",
+            hint="correct or leave out this row",
         )
 
     return error
