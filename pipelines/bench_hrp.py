@@ -30,8 +30,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from labelfix.nets import backbones
-from labelfix.nets.classifiers import ImageClassifier
+from labelfix.nets.classifiers import image_classifier
 from labelfix.nets.datasets import ImageSource
 from labelfix.retrain.hrp import HRP
 from labelfix.retrain.problem import Problem, Targets
@@ -45,7 +44,7 @@ KINDS = {"baseline": ("reliabilities=none",), "hrp": (), "hrp, every step": ("me
 
 
 def net(number: int, backbone: str) -> nn.Module:
-    return ImageClassifier(backbones.build(backbone, 32, seed=number), K)
+    return image_classifier(backbone, 32, K, seed=number)
 
 
 def method(kind: str, backbone: str) -> HRP:

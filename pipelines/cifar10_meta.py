@@ -46,7 +46,7 @@ from torch import nn
 
 from labelfix.equations import corruption
 from labelfix.nets import backbones
-from labelfix.nets.classifiers import ImageClassifier
+from labelfix.nets.classifiers import image_classifier
 from labelfix.nets.datasets import ImageSource
 from labelfix.nets.weight_files import save_weights
 from labelfix.predictors.bilevel.config import BilevelMethod
@@ -137,7 +137,7 @@ def checked_rows(right: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def net(backbone: str, weights: str, side: int) -> nn.Module:
-    return ImageClassifier(backbones.build(backbone, side, weights=weights), 10)
+    return image_classifier(backbone, side, 10, weights=weights)
 
 
 def plan_of(method: str, task: FoldTask) -> tuple[BilevelMethod, int]:

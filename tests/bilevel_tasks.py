@@ -5,7 +5,8 @@ from functools import partial
 
 from lightning_fabric import Fabric
 
-from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, FoldTask
+from labelfix.nets.feature_net import student_net
+from labelfix.predictors.bilevel.fold_data import FeatureRows, FoldTask
 from labelfix.predictors.bilevel.registry import METHODS
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import LoopConfig
@@ -20,7 +21,7 @@ def task_of(made, *, hidden=16, noise=0.3):
     rows = FeatureRows(made.features, noise=noise)
     return FoldTask(
         source=rows, frozen=rows, given=made.given, checked=made.checked, folds=made.folds,
-        classes=3, make_student=partial(FeatureNet, rows.columns, 3, hidden),
+        classes=3, make_student=partial(student_net, rows.columns, 3, hidden),
     )  # fmt: skip
 
 

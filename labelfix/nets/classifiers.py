@@ -1,16 +1,16 @@
-"""Classifiers on images and on features, what they predict, and several of them as one."""
+"""Classifiers on images, what any classifier predicts, and several of them as one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from labelfix.features.standardise import Scaling
 from labelfix.nets import backbones
 from labelfix.nets.datasets import BatchSource
 
@@ -34,39 +34,11 @@ class ImageClassifier(nn.Module):
         return self.backbone(views)
 
 
-class FeatureClassifier(nn.Module):
-    """Two layers on standardised features."""
-
-    def __init__(self, columns: int, classes: int, hidden: int = 512) -> None:
-        super().__init__()
-        self.mean: Tensor
-        self.scale: Tensor
-        self.register_buffer("mean", torch.zeros(columns))
-        self.register_buffer("scale", torch.ones(columns))
-        self.layers = nn.Sequential(
-            nn.Linear(columns, hidden),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.3),
-            nn.Linear(hidden, classes),
-        )
-
-    @classmethod
-    def on(cls, scaling: Scaling, classes: int) -> FeatureClassifier:
-        """A net for features of this scaling; constant columns drop out."""
-        net = cls(len(scaling.mean_D), classes)
-        net.mean.copy_(scaling.mean_D)
-        net.scale.copy_(scaling.inverse())
-        return net
-
-    def forward(self, features: Tensor, embeddings: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits ``(B, K)`` of features ``(B, D)``; and the hidden layer if asked."""
-        z_BH = self.layers[:2](self.structure(features))
-        logits_BK = self.layers[2:](z_BH)
-        return (logits_BK, z_BH) if embeddings else logits_BK
-
-    def structure(self, features: Tensor) -> Tensor:
-        """What CLID's graph of the inputs is made of: the features, which no label touched."""
-        return (features - self.mean) * self.scale
+def image_classifier(
+    backbone: str, pixels: int, classes: int, *, weights: str | Path = "random", seed: int = 0
+) -> ImageClassifier:
+    """A classifier of images of ``pixels`` a side; see :func:`labelfix.nets.backbones.build`."""
+    return ImageClassifier(backbones.build(backbone, pixels, weights=weights, seed=seed), classes)
 
 
 class Ensemble(nn.Module):

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from labelfix.decide.soft_targets import FoldTargets
 from labelfix.equations.cross_entropy import forward_corrected
 from labelfix.features.standardise import Design, Matrix
+from labelfix.nets.feature_net import fold_nets
 from labelfix.training.config import EpochContext, EpochReport, LoopConfig, StepContext
 from labelfix.training.loop import train
 
@@ -54,28 +55,8 @@ class FoldMLPConfig:
 DEFAULTS = FoldMLPConfig()
 
 
-class FoldNets(nn.Module):
-    """G nets of two hidden layers, side by side: ``(B, D)`` -> logits ``(G, B, K)``."""
-
-    def __init__(self, folds: int, columns: int, hidden: int, classes: int) -> None:
-        super().__init__()
-        self.folds = folds
-        self.first = nn.Linear(columns, folds * hidden)
-        self.second = nn.Parameter(torch.randn(folds, hidden, hidden) * (2 / hidden) ** 0.5)
-        self.second_bias = nn.Parameter(torch.zeros(folds, 1, hidden))
-        self.third = nn.Parameter(torch.randn(folds, hidden, classes) * 0.1 / hidden**0.5)
-        self.third_bias = nn.Parameter(torch.zeros(folds, 1, classes))
-        nn.init.normal_(self.first.weight, std=(2 / columns) ** 0.5)
-        nn.init.zeros_(self.first.bias)
-
-    def forward(self, x_BD: Tensor) -> Tensor:
-        h_GBH = self.first(x_BD).relu().unflatten(1, (self.folds, -1)).transpose(0, 1)
-        h_GBH = torch.baddbmm(self.second_bias, h_GBH, self.second).relu()
-        return torch.baddbmm(self.third_bias, h_GBH, self.third)
-
-
 class FoldMLPs:
-    """The method for the training loop; module "nets" is a :class:`FoldNets`."""
+    """The method for the training loop; module "nets" is :func:`fold_nets`."""
 
     manual_update = False
 
@@ -95,7 +76,7 @@ class FoldMLPs:
         self.fold_N = torch.from_numpy(targets.folds.astype(np.int64)).to(device)
         self.config = config
         count, _, classes = targets.soft_GNK.shape
-        nets = FoldNets(count, self.design.shape[1], config.hidden, classes)
+        nets = fold_nets(count, self.design.shape[1], classes, config.hidden)
         self.modules: dict[str, nn.Module] = {"nets": nets}
         self.optimizers: dict[str, Optimizer] = {
             "nets": torch.optim.AdamW(
@@ -161,7 +142,7 @@ def fit_fold_mlps(
     )  # fmt: skip
     state = train(build, settings, on_epoch=on_epoch).modules["nets"]
     design = Design.of(features, features.device if isinstance(features, Design) else "cpu")
-    nets = FoldNets(count, design.shape[1], config.hidden, classes)
+    nets = fold_nets(count, design.shape[1], classes, config.hidden)
     nets.load_state_dict(state)
     logs_NK = np.empty((rows, classes), dtype=np.float32)
     fold_N = torch.from_numpy(targets.folds.astype(np.int64))

@@ -15,7 +15,8 @@ from labelfix import contract, inputs
 from labelfix.errors import InputError
 from labelfix.features.standardise import Scaling
 from labelfix.nets import backbones
-from labelfix.nets.classifiers import FeatureClassifier, ImageClassifier
+from labelfix.nets.classifiers import image_classifier
+from labelfix.nets.feature_net import feature_classifier
 from labelfix.workflows.output_folder import reading, row_digest
 from labelfix.workflows.row_content import Samples, samples_like, samples_of
 from labelfix.workflows.source import Source, candidates, locate_input
@@ -112,9 +113,9 @@ class CorrectedDataset:
         """A picklable maker of untrained nets, called with 0, 1, ..."""
         classes = len(self.labels.class_names)
         if self.pixels is None:
-            return partial(feature_net, scaling=self.train.scaling, classes=classes)
+            return partial(_feature_net, scaling=self.train.scaling, classes=classes)
         return partial(
-            image_net,
+            _image_net,
             seed=seed,
             classes=classes,
             backbone=self.backbone,
@@ -123,17 +124,16 @@ class CorrectedDataset:
         )
 
 
-def feature_net(number: int, *, scaling: Scaling, classes: int) -> nn.Module:
+def _feature_net(number: int, *, scaling: Scaling, classes: int) -> nn.Module:
     """An untrained net for features of this scaling; torch's generator tells several apart."""
-    return FeatureClassifier.on(scaling, classes)
+    return feature_classifier(len(scaling.mean_D), classes, scaling=scaling)
 
 
-def image_net(
+def _image_net(
     number: int, *, seed: int, classes: int, backbone: str, weights: str, pixels: int
 ) -> nn.Module:
     """An untrained net for images of so many pixels a side; ``number`` tells several apart."""
-    body = backbones.build(backbone, pixels, weights=weights, seed=seed + number)
-    return ImageClassifier(body, classes)
+    return image_classifier(backbone, pixels, classes, weights=weights, seed=seed + number)
 
 
 def _require_test_table(test: Path | None, test_features: Path | None) -> None:

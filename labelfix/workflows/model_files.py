@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from labelfix.equations.ood import energy_score
 from labelfix.errors import InputError
-from labelfix.nets import backbones
-from labelfix.nets.classifiers import Ensemble, FeatureClassifier, ImageClassifier
+from labelfix.nets.classifiers import Ensemble, image_classifier
+from labelfix.nets.feature_net import feature_classifier
 from labelfix.nets.weight_files import read_state, save_weights
 from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.source import Source
@@ -152,9 +152,9 @@ def read_card(file: Path) -> ModelCard:
 def _untrained(card: ModelCard) -> nn.Module:
     classes, shape = len(card.class_names), card.data.shape
     if card.backbone is None:
-        return FeatureClassifier(shape[0], classes)
+        return feature_classifier(shape[0], classes)
     start = "pretrained" if card.start == "pretrained" else "random"
-    return ImageClassifier(backbones.build(card.backbone, max(shape[:2]), weights=start), classes)
+    return image_classifier(card.backbone, max(shape[:2]), classes, weights=start)
 
 
 FILE = "predictions.parquet"

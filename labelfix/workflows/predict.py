@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,12 @@ from labelfix.errors import DegenerateLearningError, InputError
 from labelfix.features import folds
 from labelfix.features.neighbours import Neighbours
 from labelfix.features.standardise import Design
+from labelfix.nets.datasets import BatchSource, ImageSource
+from labelfix.nets.feature_net import student_net
 from labelfix.nets.mirroring import may_mirror
 from labelfix.predictors import dmlp, dmlp_naive
 from labelfix.predictors.bilevel.cross_fit import cross_fit
-from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, FoldTask
+from labelfix.predictors.bilevel.fold_data import FeatureRows, FoldTask
 from labelfix.predictors.bilevel.registry import METHODS, STEERABLE, method_for, sized
 from labelfix.predictors.kernel_ridge import KernelColumns, KernelRidge
 from labelfix.predictors.knn_votes import neighbour_votes, purified_votes
@@ -30,9 +32,6 @@ from labelfix.training.diagnostics import collapse_of
 from labelfix.workflows.progress import SILENT, Advance, Reporter
 from labelfix.workflows.samples import TEACHER, LearningRows, Prediction, RowImages
 from labelfix.workflows.settings import PurifyConfig
-
-if TYPE_CHECKING:
-    from labelfix.nets.datasets import BatchSource
 
 Folds = NDArray[np.int8]
 ByName = dict[str, NDArray[np.float32]]
@@ -192,14 +191,12 @@ def task_of(rows: LearningRows, fold: Folds, config: PurifyConfig) -> FoldTask:
     source: BatchSource = features
     make: Callable[[], nn.Module]
     if rows.images is not None and learns_from_images(config):
-        from labelfix.nets.datasets import ImageSource  # timm takes seconds
-
         pixels = rows.images.pixels
         source = ImageSource(pixels, mirrored=may_mirror(pixels, rows.known))
         make = partial(_image_net, images=rows.images, classes=rows.classes, seed=config.seed)
     else:
         features.noise = FEATURE_NOISE
-        make = partial(FeatureNet, features.columns, rows.classes)
+        make = partial(student_net, features.columns, rows.classes)
     return FoldTask(
         source=source,
         frozen=features,
@@ -222,12 +219,10 @@ def learns_from_images(config: PurifyConfig) -> bool:
 
 
 def _image_net(*, images: RowImages, classes: int, seed: int) -> nn.Module:
-    from labelfix.nets import backbones
-    from labelfix.nets.classifiers import ImageClassifier
+    from labelfix.nets.classifiers import image_classifier  # timm takes seconds
 
     side = max(images.pixels.shape[1:3])
-    body = backbones.build(images.backbone, side, weights=images.weights, seed=seed)
-    return ImageClassifier(body, classes)
+    return image_classifier(images.backbone, side, classes, weights=images.weights, seed=seed)
 
 
 def run_dmlp(

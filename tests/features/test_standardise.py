@@ -6,8 +6,9 @@ import torch
 
 from labelfix.features import standardise
 from labelfix.features.standardise import Design, Scaling, Stacked
-from labelfix.nets.classifiers import FeatureClassifier, predict_logits
+from labelfix.nets.classifiers import predict_logits
 from labelfix.nets.datasets import FeatureSource
+from labelfix.nets.feature_net import feature_classifier
 from labelfix.retrain.problem import Problem, Targets
 from labelfix.retrain.registry import retrain, settings_of
 from labelfix.training.config import LoopConfig
@@ -91,7 +92,7 @@ def test_classes_that_come_late_in_the_file_are_learned():
     rows = len(labels)
     scaling = Scaling.of(features)
     problem = Problem(
-        make_net=lambda number: FeatureClassifier.on(scaling, 4),
+        make_net=lambda number: feature_classifier(4, 4, scaling=scaling),
         source=FeatureSource(features, scaling),
         targets=Targets(
             soft_labels=np.eye(4, dtype=np.float32)[labels],

@@ -67,7 +67,7 @@ def test_no_fit_sees_a_hidden_label(blobs):
 def test_blocks_that_are_not_held_give_the_same(blobs, monkeypatch):
     made = blobs()
     held = fitted(made).nested()
-    monkeypatch.setattr(designs, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(designs, "HELD_BYTES", 0)
     monkeypatch.setattr(designs, "BLOCK_ROWS", 64)
     np.testing.assert_allclose(fitted(made).nested(), held, atol=1e-4)
 

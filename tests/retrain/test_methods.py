@@ -13,12 +13,13 @@ from labelfix.errors import InputError
 from labelfix.features.standardise import Scaling
 from labelfix.nets.classifiers import (
     Ensemble,
-    FeatureClassifier,
     ImageClassifier,
+    image_classifier,
     predict_logits,
     statistics_from,
 )
 from labelfix.nets.datasets import FeatureSource, ImageSource
+from labelfix.nets.feature_net import feature_classifier
 from labelfix.retrain import dividemix, hrp, noise_split
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
 from labelfix.retrain.problem import Problem, Targets
@@ -37,7 +38,7 @@ VARIANTS = [
 
 
 def feature_net(number, like):
-    return FeatureClassifier.on(Scaling.of(like), 3)
+    return feature_classifier(like.shape[1], 3, scaling=Scaling.of(like))
 
 
 def targets_on(blobs, **changes):
@@ -143,9 +144,7 @@ def test_rows_that_may_not_be_seen_change_nothing(method):
 
 
 def picture_net(number):
-    from labelfix.nets import backbones
-
-    return ImageClassifier(backbones.build("smallconv", 8, seed=number), 3)
+    return image_classifier("smallconv", 8, 3, seed=number)
 
 
 @pytest.mark.parametrize("method", ["dividemix", "hrp", "fixmatch", "elr"])
@@ -507,12 +506,3 @@ def test_two_processes(method):
     found = [retrain(method, task, settings_of(method, ()), loop=loop(2, devices=2)) for _ in "ab"]
     assert [r.metrics for r in found[0].history] == [r.metrics for r in found[1].history]
     assert accuracy(found[0].net, blobs) > 0.4
-
-
-@pytest.mark.parametrize("constant", [0.0, 0.1, 1000.1, 1.7e9])
-def test_a_constant_column_says_nothing(constant):
-    features = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
-    features[:, 2] = constant
-    net = FeatureClassifier.on(Scaling.of(features), 3)
-    assert (net.structure(torch.from_numpy(features))[:, 2] == 0).all()
-    assert net.structure(torch.from_numpy(features)).abs().max() < 10

@@ -108,7 +108,7 @@ def test_files_of_one_training(features_run, tmp_path):
     assert json.loads(table.schema.metadata[b"labelfix"])["rows"] == "test"
     with safe_open(tmp_path / "out" / "weights.safetensors", "np") as weights:
         about = json.loads(weights.metadata()["labelfix"])
-        assert "layers.0.weight" in weights.keys()  # noqa: SIM118  (not a dict)
+        assert "head.weight" in weights.keys()  # noqa: SIM118  (not a dict)
     assert about["class_names"] == ["ant", "bee", "cat"]
     assert about["seed"] == 3
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,11 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from labelfix.errors import DegenerateLearningError
-
-if TYPE_CHECKING:  # it imports timm, which takes seconds
-    from labelfix.nets.datasets import BatchSource
-
 from labelfix.features.standardise import Design, Matrix
+from labelfix.nets.datasets import BatchSource, ImageSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +115,9 @@ class FoldRows:
 
     def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
         """The same, images under AutoAugment."""
-        from labelfix.nets.datasets import ImageSource  # timm takes seconds
-
         if not isinstance(self.source, ImageSource):
             return self.batch(rows, generator)
-        from labelfix.nets.autoaugment import auto_augment
+        from labelfix.nets.autoaugment import auto_augment  # torchvision takes seconds
 
         views = auto_augment(self.source.store[rows], generator, flip=self.source.flip)
         return self._batch(rows, views)
@@ -183,24 +177,3 @@ class FeatureRows:
     def __getstate__(self) -> dict[str, object]:
         """For worker processes: each measures the features itself."""
         return {"features": self.features, "noise": self.noise, "_design": None}
-
-
-class FeatureNet(nn.Module):
-    """A classifier of one hidden layer; ``backbone`` and ``head`` as an image classifier has them.
-
-    He's initialisation; the last layer starts small, so that predictions start nearly even.
-    """
-
-    def __init__(self, columns: int, classes: int, hidden: int = 256) -> None:
-        super().__init__()
-        wide = nn.Linear(columns, hidden)
-        nn.init.normal_(wide.weight, std=(2 / columns) ** 0.5)
-        nn.init.zeros_(wide.bias)
-        self.backbone = nn.Sequential(wide, nn.ReLU())
-        self.head = nn.Linear(hidden, classes)
-        nn.init.normal_(self.head.weight, std=0.1 / hidden**0.5)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, rows_BD: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of rows from :class:`FeatureRows`."""
-        return self.head(self.backbone(rows_BD))

@@ -11,8 +11,9 @@ from builders import step_of
 from sklearn.datasets import load_digits
 
 from labelfix.decide import no_clean_set
+from labelfix.nets.feature_net import student_net
 from labelfix.predictors.bilevel.cross_fit import cross_fit
-from labelfix.predictors.bilevel.fold_data import FeatureNet, FeatureRows, FoldTask
+from labelfix.predictors.bilevel.fold_data import FeatureRows, FoldTask
 from labelfix.predictors.bilevel.registry import METHODS, sized
 
 
@@ -26,7 +27,7 @@ def digits(noise):
         source=rows, frozen=rows, given=given.astype(np.int32),
         checked=np.full(len(right), -1, np.int32),
         folds=(random.permutation(len(right)) % 5).astype(np.int8), classes=10,
-        make_student=partial(FeatureNet, rows.columns, 10, 64),
+        make_student=partial(student_net, rows.columns, 10, 64),
     )  # fmt: skip
     return task, right
 
