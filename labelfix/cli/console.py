@@ -17,6 +17,7 @@ from labelfix.workflows.progress import Advance
 
 if TYPE_CHECKING:  # these bring torch
     from labelfix.decide.evidence import Figure
+    from labelfix.workflows.demo import DemoResult
     from labelfix.workflows.outputs import Summary
 
 LINE_SECONDS = 10.0  # between two lines where there is no terminal
@@ -131,10 +132,10 @@ class Terminal:
         if "verdict" in metrics:
             self.result(f"verdict: {metrics['verdict']['words']}")
 
-    def demo(self, outcome: Mapping[str, Any]) -> None:
+    def demo(self, found: DemoResult) -> None:
         """The two results of the demo."""
-        before, after = outcome["wrong_before"], outcome["wrong_after"]
-        given, purified = outcome["test_accuracy_given"], outcome["test_accuracy_purified"]
+        before, after = found.wrong_before, found.wrong_after
+        given, purified = found.test_accuracy_given, found.test_accuracy_purified
         rows = [
             ["wrong labels", str(before), str(after), f"{1 - after / before:.0%} removed"],
             ["test accuracy after retraining", f"{given:.1%}", f"{purified:.1%}",

@@ -85,4 +85,4 @@ def demo_command(folder: Path, seed: int) -> None:
     for command in commands:
         terminal.result(f"\n$ labelfix {shlex.join(command)}", style="bold")
         click.get_current_context().find_root().command.main(list(command), standalone_mode=False)
-    terminal.demo(tour.outcome(folder))
+    terminal.demo(tour.result_of(folder))

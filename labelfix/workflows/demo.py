@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,21 +43,33 @@ def prepare(folder: Path, seed: int) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def outcome(folder: Path) -> dict[str, float]:
-    """The two figures of the tour: wrong labels removed, and test accuracies.
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """The two figures of the demo.
 
-    ``wrong_before`` and ``wrong_after`` count the training rows that were not checked.
+    Attributes:
+        wrong_before, wrong_after: wrong labels of the training rows that were not checked.
+        test_accuracy_given, test_accuracy_purified: of the nets trained on these labels, in [0, 1].
     """
+
+    wrong_before: int
+    wrong_after: int
+    test_accuracy_given: float
+    test_accuracy_purified: float
+
+
+def result_of(folder: Path) -> DemoResult:
+    """What the demo's commands brought."""
     from labelfix.workflows.evaluate import evaluate_labels
 
     figures = evaluate_labels(folder / "run", folder / "right.csv")
     metrics = json.loads((folder / "run" / "retrain" / "compare.json").read_text())
-    return {
-        "wrong_before": round((1 - figures.label_accuracy_before) * figures.rows),
-        "wrong_after": round((1 - figures.label_accuracy_after) * figures.rows),
-        "test_accuracy_given": metrics["given"]["test_accuracy"],
-        "test_accuracy_purified": metrics["purified"]["test_accuracy"],
-    }
+    return DemoResult(
+        wrong_before=round((1 - figures.label_accuracy_before) * figures.rows),
+        wrong_after=round((1 - figures.label_accuracy_after) * figures.rows),
+        test_accuracy_given=metrics["given"]["test_accuracy"],
+        test_accuracy_purified=metrics["purified"]["test_accuracy"],
+    )
 
 
 def _is_ours(folder: Path, about: dict[str, object]) -> bool:

@@ -47,9 +47,9 @@ def test_the_tour_keeps_its_promise(tmp_path):
     for command in ("corrupt", "purify", "evaluate", "retrain"):
         assert f"$ labelfix {command}" in done.stdout
     assert "The result in two lines" in done.stdout
-    outcome = demo.outcome(tmp_path / "tour")
-    assert outcome["wrong_before"] > 400
-    assert outcome["wrong_after"] <= 0.3 * outcome["wrong_before"]
-    assert outcome["test_accuracy_purified"] - outcome["test_accuracy_given"] >= 0.05
+    found = demo.result_of(tmp_path / "tour")
+    assert found.wrong_before > 400
+    assert found.wrong_after <= 0.3 * found.wrong_before
+    assert found.test_accuracy_purified - found.test_accuracy_given >= 0.05
     evidence = json.loads((tmp_path / "tour" / "run" / "summary.json").read_text())["evidence"]
     assert evidence["label_accuracy_after"]["value"] > evidence["label_accuracy_before"]["value"]
