@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Answer(IntEnum):
+    """Answers about a row that name no class; those that do are class codes, from 0 up."""
+
+    MISSING = -1  # nobody answered
+    NONE = -2  # none of the classes fits
+    WRONG = -3  # the given label is wrong, and nobody said which is right
+    UNSURE = -4  # somebody looked and could not tell
+
+
+class Drawn(IntEnum):
+    """How verified rows were chosen, by the person's word."""
+
+    CHOSEN = 0  # because of what they look like, or of their labels
+    UNKNOWN = 1  # nobody said
+    RANDOM = 2  # at random, of all rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +36,9 @@ class Annotations:
         clean: ``(N,)`` int32 codes that a person verified, -1 = nobody did.
         probability: ``(N,)`` float32 in (0, 1], the chance that the row had to be among the
             verified ones; NaN = unknown, or not verified.
+        answers: ``(N,)`` int32, what a person said of the row: the code in ``clean``, or a value of
+            :class:`Answer`.
+        drawn: ``(N,)`` int8 values of :class:`Drawn`; it matters where there is an answer.
         folds: ``(N,)`` int8 from 0; what predicts a fold has seen none of its labels.
         classes: K.
     """
@@ -25,6 +46,8 @@ class Annotations:
     given: NDArray[np.int32]
     clean: NDArray[np.int32]
     probability: NDArray[np.float32]
+    answers: NDArray[np.int32]
+    drawn: NDArray[np.int8]
     folds: NDArray[np.int8]
     classes: int
 
@@ -36,18 +59,28 @@ class Annotations:
         folds: NDArray[np.int8],
         classes: int,
         probability: NDArray[np.float32] | None = None,
+        *,
+        answers: NDArray[np.int32] | None = None,
+        drawn: NDArray[np.int8] | None = None,
     ) -> Annotations:
-        """The same arrays; without a probability, how rows were chosen is unknown.
+        """The same arrays; how rows were chosen is unknown where it is not said, and ``clean`` is
+        all that people answered.
 
         Raises:
             ValueError: the lengths differ.
         """
         if probability is None:
             probability = np.full(len(given), np.nan, np.float32)
-        lengths = {len(given), len(clean), len(folds), len(probability)}
+        answers = clean if answers is None else answers
+        if drawn is None:
+            drawn = np.full(len(given), Drawn.UNKNOWN, np.int8)
+        lengths = {len(part) for part in (given, clean, folds, probability, answers, drawn)}
         if len(lengths) > 1:
             raise ValueError(f"labels and folds differ in length: {sorted(lengths)}")
-        return cls(given=given, clean=clean, probability=probability, folds=folds, classes=classes)
+        return cls(
+            given=given, clean=clean, probability=probability, answers=answers, drawn=drawn,
+            folds=folds, classes=classes,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.given)
@@ -72,6 +105,12 @@ class Annotations:
         """``(N,)``: the given code where nobody verified one, else -1."""
         return np.where(self.is_clean, -1, self.given).astype(np.int32)
 
+    @cached_property
+    def refuted(self) -> NDArray[np.bool_]:
+        """``(N,)``: rows whose given label a person called wrong without naming a right one."""
+        said = (self.answers == Answer.NONE) | (self.answers == Answer.WRONG)
+        return said & (self.given >= 0)
+
     @property
     def fold_numbers(self) -> range:
         return range(int(self.folds.max()) + 1)
@@ -83,6 +122,8 @@ class Annotations:
             given=self.given[rows],
             clean=self.clean[rows],
             probability=self.probability[rows],
+            answers=self.answers[rows],
+            drawn=self.drawn[rows],
             folds=self.folds[rows],
         )
 
@@ -94,4 +135,5 @@ class Annotations:
             given=np.where(hidden, -1, self.given).astype(np.int32),
             clean=np.where(hidden, -1, self.clean).astype(np.int32),
             probability=np.where(hidden, np.nan, self.probability).astype(np.float32),
+            answers=np.where(hidden, Answer.MISSING, self.answers).astype(np.int32),
         )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelfix.annotations import Annotations
+from labelfix.annotations import Annotations, Answer, Drawn
 
 MADE = Annotations.of(
     np.array([0, 1, -1, 2, -1], np.int32),
@@ -34,6 +34,18 @@ def test_a_part_keeps_rows_together():
         [-1, 2],
         [1, 1],
     )
+
+
+def test_answers_that_name_no_class_go_along():
+    answers = np.array([Answer.NONE, 2, 0, Answer.WRONG, Answer.UNSURE], np.int32)
+    drawn = np.array([Drawn.RANDOM] * 3 + [Drawn.CHOSEN] * 2, np.int8)
+    more = Annotations.of(MADE.given, MADE.clean, MADE.folds, 3, answers=answers, drawn=drawn)
+    assert more.refuted.tolist() == [True, False, False, True, False]
+    assert more.part(np.array([3, 4])).answers.tolist() == [Answer.WRONG, Answer.UNSURE]
+    assert more.part(np.array([2, 3])).drawn.tolist() == [Drawn.RANDOM, Drawn.CHOSEN]
+    assert more.hiding(0).answers.tolist() == [-1, 2, -1, Answer.WRONG, Answer.UNSURE]
+    assert MADE.answers.tolist() == MADE.clean.tolist()
+    assert set(MADE.drawn) == {Drawn.UNKNOWN}
 
 
 def test_lengths_must_agree():

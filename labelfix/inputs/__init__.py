@@ -1,7 +1,5 @@
 """read, check: tables, folders, features and images in; one checked Dataset out."""
 
-from labelfix.inputs.answers import Answer
-from labelfix.inputs.clean_set import Drawn
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.dataset import Dataset
@@ -18,11 +16,9 @@ from labelfix.inputs.test_table import (
 )
 
 __all__ = [
-    "Answer",
     "CleanSource",
     "Columns",
     "Dataset",
-    "Drawn",
     "Pixels",
     "SampleTable",
     "Truth",

@@ -5,22 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
+from labelfix.annotations import Answer
 from labelfix.inputs.labels import LabelColumn, align
 from labelfix.inputs.tables import Table
-
-
-class Answer(IntEnum):
-    """Answers that name no class; those that do are class codes, from 0 up."""
-
-    MISSING = -1  # nobody answered
-    NONE = -2  # none of the classes fits
-    WRONG = -3  # the given label is wrong, and nobody said which is right
-    UNSURE = -4  # somebody looked and could not tell
-
 
 _NONE_WORDS = frozenset(
     {"none", "none of the classes", "none of these", "none of the above", "no class", "neither"}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labelfix.annotations import Answer, Drawn
 from labelfix.errors import InputError
-from labelfix.inputs.answers import Answer, settle
-from labelfix.inputs.clean_set import CleanSet, Drawn, LabelledData
+from labelfix.inputs.answers import settle
+from labelfix.inputs.clean_set import CleanSet, LabelledData
 from labelfix.inputs.encoded_images import EncodedImages, check_images
 from labelfix.inputs.features import read_list_column
 from labelfix.inputs.ids import Origin, locate

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
+from labelfix.annotations import Answer, Drawn
 from labelfix.errors import InputError
 from labelfix.inputs.answers import (
-    Answer,
     apply_decisions,
     apply_verdicts,
     read_answers,
@@ -27,14 +26,6 @@ from labelfix.inputs.right_columns import (
     same_classes,
 )
 from labelfix.inputs.tables import Table
-
-
-class Drawn(IntEnum):
-    """How the rows of a clean set were chosen, by the person's word."""
-
-    CHOSEN = 0
-    UNKNOWN = 1
-    RANDOM = 2
 
 
 @dataclass(frozen=True, kw_only=True)

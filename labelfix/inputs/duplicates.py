@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labelfix.inputs.answers import Answer
+from labelfix.annotations import Answer, Drawn
 from labelfix.inputs.clean_rows import CleanRows, titles
-from labelfix.inputs.clean_set import Drawn
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.messages import counted
 

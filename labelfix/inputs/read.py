@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from labelfix.annotations import Drawn
 from labelfix.errors import InputError
 from labelfix.inputs.clean_rows import CleanRows, add_up
-from labelfix.inputs.clean_set import Drawn, LabelledData, read_clean_set
+from labelfix.inputs.clean_set import LabelledData, read_clean_set
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.duplicates import match_content

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from labelfix.annotations import Answer
 from labelfix.errors import InputError
-from labelfix.inputs.answers import Answer
 from labelfix.inputs.columns import Columns, choose_columns
 from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.encoded_images import EncodedImages

@@ -20,6 +20,7 @@ from types import ModuleType
 import numpy as np
 
 from labelfix import inputs
+from labelfix.annotations import Drawn
 from labelfix.decide.decisions import DecideConfig, Decisions, decide
 from labelfix.decide.scores import Scores, score
 from labelfix.features.neighbours import Neighbours, nearest
@@ -92,7 +93,7 @@ def clean_source(
     Raises:
         InputError: the words do not fit the sets.
     """
-    words = tuple(inputs.Drawn[word.upper()] for word in drawn)
+    words = tuple(Drawn[word.upper()] for word in drawn)
     return inputs.CleanSource(paths=tuple(paths), columns=inputs.Columns(**columns), drawn=words)
 
 

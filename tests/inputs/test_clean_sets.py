@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from labelfix.annotations import Answer, Drawn
 from labelfix.errors import InputError
-from labelfix.inputs import Answer, CleanSource, Columns, Drawn, read
+from labelfix.inputs import CleanSource, Columns, read
 
 NAMES = ["cat", "dog", "owl"]
 GIVEN = [NAMES[row % 3] for row in range(12)]

@@ -6,7 +6,8 @@ import pytest
 from input_files import picture
 
 import labelfix
-from labelfix.inputs import Answer, decode, find_copies, match_content, read, tell_rows_apart
+from labelfix.annotations import Answer
+from labelfix.inputs import decode, find_copies, match_content, read, tell_rows_apart
 
 LABELS = ["cat", "dog"] * 3
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from input_files import LABELS, write
 
+from labelfix.annotations import Answer
 from labelfix.errors import InputError
 from labelfix.inputs import (
-    Answer,
     Columns,
     decode,
     read_labelled,

@@ -103,6 +103,8 @@ def test_summary(purified):
         "image_column": None,
         "features": "features.npy",
         "features_column": None,
+        "label_column": "label",
+        "id_column": "id",
     }
     assert {"purify", "write", "total"} <= text["seconds"].keys()
     assert text["versions"]["labelfix"]

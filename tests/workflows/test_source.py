@@ -116,7 +116,7 @@ def test_columns_are_named_as_the_output_names_them(feature_files, tmp_path):
     frame.to_parquet(tmp_path / "data.parquet")
     dataset = inputs.read(tmp_path / "data.parquet", files.clean, features="clid")
     assert Source.of_dataset(dataset) == Source(
-        data="data.parquet", features_column="original_clid"
+        data="data.parquet", features_column="original_clid", label_column="label", id_column="id"
     )
     purify.purify(dataset, tmp_path / "run", FEATURES)
     found = opened(tmp_path / "run", tmp_path)
