@@ -147,7 +147,6 @@ LONG = {  # files that may be long, and why
 LEFT_NAMESAKES = {
     "UpperLoss",
     "default_epochs",
-    "gather",
     "purify",
     "read",
     "remarks",
