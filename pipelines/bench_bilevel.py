@@ -66,11 +66,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from labelfix.annotations import Annotations
 from labelfix.equations.clid import clid_loss
 from labelfix.equations.ebomlc import mixture_loss
 from labelfix.predictors.bilevel.config import BilevelConfig
-from labelfix.predictors.bilevel.fold_data import Batch, FoldTask
+from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.registry import METHODS
+from labelfix.predictors.bilevel.rows_in_view import Batch
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import StepContext
 
@@ -107,14 +109,16 @@ def trainer(
     task = FoldTask(
         source=Held(images),  # type: ignore[arg-type]
         frozen=Held(torch.randn(2 * B, D)),  # type: ignore[arg-type]
-        given=np.where(noisy, labels, -1).astype(np.int32),
-        checked=np.where(noisy, -1, labels).astype(np.int32),
-        folds=np.ones(2 * B, np.int8), classes=K,
+        annotations=Annotations.of(
+            np.where(noisy, labels, -1).astype(np.int32),
+            np.where(noisy, -1, labels).astype(np.int32),
+            np.ones(2 * B, np.int8), K,
+        ),
         make_student=lambda: convnet().to(memory_format=layout),
     )  # fmt: skip
     config = BilevelConfig(batch=B, student_steps=every, meta_batch=B, lr=LR, compile=compiled)
-    plan = replace(METHODS[name], config=config)
-    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0)
+    method = replace(METHODS[name], config=config)
+    made = method.build(Fabric(accelerator="cpu", devices=1), task=task, fold=0)
     made.student.net.train()
     made.random = torch.Generator().manual_seed(0)
     return made
@@ -124,7 +128,7 @@ def ours(made: FoldTrainer, steps: int = 1) -> None:
     rows = made.data.noisy[:B].repeat(steps)
     generator = torch.Generator().manual_seed(0)
     context = StepContext(epoch=0, epochs=1, step=0, steps=1, generator=generator)
-    made.plan.rule.step(made, rows, context)
+    made.method.rule.step(made, rows, context)
 
 
 def batches(made: FoldTrainer) -> tuple[Batch, Batch]:
@@ -138,7 +142,7 @@ def log_probs(net: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def upper(made: FoldTrainer, logs_BK: Tensor, meta: Batch) -> Tensor:
-    if made.plan.upper == "clid":
+    if made.method.upper_loss == "clid":
         return clid_loss(meta.features, logs_BK.exp())
     return F.nll_loss(logs_BK, meta.labels)
 

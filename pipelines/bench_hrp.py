@@ -50,7 +50,7 @@ def net(number: int, backbone: str) -> nn.Module:
 def method(kind: str, backbone: str) -> HRP:
     random = np.random.default_rng(0)
     right = random.integers(0, K, ROWS).astype(np.int32)
-    task = Problem(
+    problem = Problem(
         make_net=partial(net, backbone=backbone),
         source=ImageSource(random.integers(0, 256, (ROWS, 32, 32, 3), dtype=np.uint8)),
         targets=Targets(
@@ -62,7 +62,7 @@ def method(kind: str, backbone: str) -> HRP:
         images=True,
         batch_size=BATCH,
     )
-    return HRP(make_fabric("cpu", 1, 1, "32-true"), task, settings_of("hrp", KINDS[kind]))
+    return HRP(make_fabric("cpu", 1, 1, "32-true"), problem, settings_of("hrp", KINDS[kind]))
 
 
 def step(built: HRP, number: int) -> None:

@@ -44,21 +44,21 @@ import torch
 from PIL import Image
 from torch import nn
 
+from labelfix.annotations import Annotations
 from labelfix.equations import corruption
 from labelfix.nets import backbones
 from labelfix.nets.classifiers import image_classifier
 from labelfix.nets.datasets import ImageSource
 from labelfix.nets.weight_files import save_weights
-from labelfix.predictors.bilevel.config import BilevelMethod
 from labelfix.predictors.bilevel.fold_data import FeatureRows, FoldTask
+from labelfix.predictors.bilevel.method import BilevelMethod
 from labelfix.predictors.bilevel.registry import METHODS, sized
 from labelfix.predictors.bilevel.snapshots import Snapshots
-from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.pretrain.embed import embed
 from labelfix.pretrain.run import PretrainConfig, pretrain
 from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.devices import autocast, pick_device
-from labelfix.training.diagnostics import alarms
+from labelfix.training.diagnostics import diagnose_folds
 from labelfix.training.loop import train
 
 ASYMMETRIC = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}  # truck, bird, deer, cat, dog: the usual confusions
@@ -140,10 +140,10 @@ def net(backbone: str, weights: str, side: int) -> nn.Module:
     return image_classifier(backbone, side, 10, weights=weights)
 
 
-def plan_of(method: str, task: FoldTask) -> tuple[BilevelMethod, int]:
+def method_of(name: str, task: FoldTask) -> tuple[BilevelMethod, int]:
     """The paper's settings, and epochs: EMLC's 15, the others' 30."""
-    plan, epochs = sized(METHODS[method], task)
-    return plan, epochs if method == "emlc" else 2 * epochs
+    method, epochs = sized(METHODS[name], task)
+    return method, epochs if name == "emlc" else 2 * epochs
 
 
 def prepare(images: Images, options: argparse.Namespace) -> tuple[str, np.ndarray]:
@@ -173,10 +173,6 @@ def show(report: EpochReport) -> None:
     print(f"epoch {report.epoch:3d}/{report.epochs}  {report.seconds:5.1f} s  {values}", flush=True)
 
 
-def build(fabric: object, *, task: FoldTask, plan: BilevelMethod) -> FoldTrainer:
-    return FoldTrainer(fabric, task=task, plan=plan, fold=0)  # type: ignore[arg-type]
-
-
 @torch.no_grad()
 def test_accuracy(
     snapshots: Snapshots, images: Images, device: torch.device, precision: str
@@ -201,23 +197,25 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     task = FoldTask(
         source=ImageSource(images.train),
         frozen=FeatureRows(features),
-        given=given,
-        checked=checked_rows(images.right, options.checked, options.seed),
-        folds=np.ones(len(given), np.int8),  # and fold 0, which is hidden, is empty
-        classes=10,
+        annotations=Annotations.of(
+            given,
+            checked_rows(images.right, options.checked, options.seed),
+            np.ones(len(given), np.int8),  # and fold 0, which is hidden, is empty
+            10,
+        ),
         make_student=partial(net, options.backbone, weights, images.train.shape[1]),
     )
-    plan, epochs = plan_of(options.method, task)
+    method, epochs = method_of(options.method, task)
     epochs = options.epochs or epochs
-    batch = plan.student_batch(len(given)) * plan.config.student_steps
+    batch = method.student_batch(len(given)) * method.config.student_steps
     loop = LoopConfig(
         epochs=epochs, batch_size=batch, seed=options.seed, device=options.device,
         precision=options.precision,
     )  # fmt: skip
-    trained = train(partial(build, task=task, plan=plan), loop, on_epoch=show)
-    for line in alarms([trained.history]):
+    trained = train(partial(method.build, task=task, fold=0), loop, on_epoch=show)
+    for line in diagnose_folds([trained.history]):
         print(line)
-    snapshots = Snapshots(task.make_student(), plan.config.snapshots)
+    snapshots = Snapshots(task.make_student(), method.config.snapshots)
     snapshots.load_state_dict(trained.modules["snapshots"])
     device = pick_device(options.device)
     accuracy = test_accuracy(snapshots, images, device, options.precision)

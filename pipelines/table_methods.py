@@ -117,10 +117,9 @@ from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
 from labelfix.features.neighbours import Neighbours, nearest
 from labelfix.predictors.bilevel import registry as bilevel
-from labelfix.predictors.bilevel.config import BilevelConfig, BilevelMethod
 from labelfix.predictors.bilevel.cross_fit import cross_fit
+from labelfix.predictors.bilevel.method import BilevelMethod
 from labelfix.predictors.bilevel.registry import sized
-from labelfix.predictors.bilevel.teachers import WeightNet
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.predictors.knn_votes import neighbour_votes
 from labelfix.training.config import StepContext
@@ -211,9 +210,7 @@ class Given:
         return {"loss": loss, "upper": loss}
 
 
-PLAIN = BilevelMethod(
-    rule=Given(), make_teacher=WeightNet.for_task, upper="clid", config=BilevelConfig()
-)
+PLAIN = BilevelMethod(title="plain cross-entropy", rule=Given(), upper_loss="clid")
 
 
 def predict(rows: LearningRows, graph: Neighbours, method: str, seed: int) -> Prediction:
@@ -223,14 +220,14 @@ def predict(rows: LearningRows, graph: Neighbours, method: str, seed: int) -> Pr
         return run_methods(rows, graph, config)
     fold = folds_of(rows, seed)
     task = task_of(replace(rows, checked=np.full_like(rows.checked, -1)), fold, config)
-    plan, epochs = sized(PLAIN, task)
-    found = cross_fit(task, plan, replace(config.loop, seed=seed, epochs=epochs))
+    plain, epochs = sized(PLAIN, task)
+    found = cross_fit(task, plain, replace(config.loop, seed=seed, epochs=epochs))
     votes_NK = neighbour_votes(graph, rows.known, fold, rows.classes)
     return Prediction(
         log_probabilities={"ce": found.log_probabilities},
         auxiliary=np.stack([votes_NK, kernel_prediction(rows, fold, config)]),
         folds=fold,
-        training_log={"ce": found.training_log},
+        training_log={"ce": found.training_log.to_dict()},
     )
 
 
@@ -257,7 +254,7 @@ def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
         "purified": share(purified.labels),
         "believed": alone.predictor,
         "seconds": seconds,
-        "alarms": made.training_log[method].get("alarms", []),
+        "diagnostics": made.training_log[method].get("diagnostics", []),
     }
 
 

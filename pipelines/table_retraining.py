@@ -243,7 +243,7 @@ def measure(cell: Cell, found: CorrectedDataset, place: Place, options: argparse
         "test_accuracy": metrics["test_accuracy"],
         "label_accuracy": float((names[codes] == place.right).mean()),
         "uses": metrics["uses"],
-        "remarks": metrics["remarks"],
+        "diagnostics": metrics["diagnostics"],
         "last_epoch": metrics["last_epoch"],
         "cpu_seconds": round(time.process_time() - started, 1),
     }

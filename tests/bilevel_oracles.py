@@ -8,11 +8,18 @@ from tensors import draw
 from torch import nn
 from torch.func import functional_call
 
+from labelfix.annotations import Annotations
 from labelfix.equations.clid import clid_loss
-from labelfix.predictors.bilevel.config import BilevelConfig, BilevelMethod
+from labelfix.predictors.bilevel.config import BilevelConfig
 from labelfix.predictors.bilevel.fold_data import FoldTask
-from labelfix.predictors.bilevel.teachers import GatedTeacher, LabelCorrector, Rectifier, WeightNet
-from labelfix.predictors.bilevel.trainer import FoldTrainer
+from labelfix.predictors.bilevel.method import BilevelMethod
+from labelfix.predictors.bilevel.teachers import (
+    GatedTeacher,
+    LabelCorrector,
+    NoTeacher,
+    Rectifier,
+    WeightTeacher,
+)
 
 K = 4  # classes
 
@@ -63,7 +70,8 @@ class Net(nn.Module):
 TEACHERS = {
     "corrector": lambda task: LabelCorrector(D, K, hidden=8).double(),
     "gated": lambda task: GatedTeacher(Net(False), K, hidden=8).double(),
-    "weights": lambda task: WeightNet(hidden=9).double(),
+    "weights": lambda task: WeightTeacher(hidden=9).double(),
+    "none": NoTeacher.for_task,
     "rectifier": lambda task: Rectifier(D, K, hidden=8).double(),
 }
 
@@ -84,18 +92,20 @@ def trainer_of(rule, teacher, *, norm="no norm", optimizer="sgd", upper="ce-clea
     has_norm, train = NORMS[norm]
     source, frozen = Pictures(draw(ROWS, 3, 6, 6, seed=1)), Pictures(draw(ROWS, D, seed=2))
     labels = torch.arange(ROWS).numpy() % K
-    checked = labels.copy()
-    checked[:NOISY] = -1
+    clean = labels.copy()
+    clean[:NOISY] = -1
     given = labels.copy()
     given[NOISY:] = -1
     task = FoldTask(
-        source=source, frozen=frozen, given=given, checked=checked,
-        folds=(labels * 0 - 1).astype("int8"), classes=K,
+        source=source, frozen=frozen,
+        annotations=Annotations.of(given, clean, (labels * 0 - 1).astype("int8"), K),
         make_student=lambda: Net(has_norm).double(),
     )  # fmt: skip
     config = BilevelConfig(meta_rows=8, meta_batch=8, batch=6, **OPTIMIZERS[optimizer] | changes)
-    plan = BilevelMethod(rule=rule, make_teacher=TEACHERS[teacher], upper=upper, config=config)
-    made = FoldTrainer(Fabric(accelerator="cpu", devices=1), task=task, plan=plan, fold=0)
+    method = BilevelMethod(
+        title="", rule=rule, make_teacher=TEACHERS[teacher], upper_loss=upper, config=config
+    )
+    made = method.build(Fabric(accelerator="cpu", devices=1), task=task, fold=0)
     student = made.student
     for seed in (5, 6):  # momentum and moments, and running statistics, as after some training
         x, y = draw(6, 3, 6, 6, seed=seed), torch.arange(6) % K
@@ -110,7 +120,7 @@ def caught(made, steps=1):
     found = []
     made.move_teacher = found.append
     before = snapshot(made.student)
-    made.plan.rule.step(made, torch.arange(6 * steps), step_of(seed=1))
+    made.method.rule.step(made, torch.arange(6 * steps), step_of(seed=1))
     assert len(found) == 1
     return found[0], before
 
@@ -161,7 +171,7 @@ def literal_inner(made, weights, before, rows, create_graph=True):
 
 def upper_of(made, weights, before, upper):
     """The upper loss on all meta rows, at some weights."""
-    rows = torch.arange(NOISY, ROWS) if upper == "ce-clean" else made.upper.rows
+    rows = torch.arange(NOISY, ROWS) if upper == "ce-clean" else made.objective.rows
     batch = made.data.batch(rows, None)
     buffers = {name: value.clone() for name, value in before["buffers"].items()}
     logits = functional_call(made.student.net, {**weights, **buffers}, (batch.x,))

@@ -133,6 +133,6 @@ def test_the_tables_of_methods_are_the_registries():
     predictors = {row[0] for row in table("docs/methods.md", "`--method`")}
     assert predictors == set(PREDICTORS) - {"auto"}
     trainings = {row[0]: row[2] for row in table("docs/training.md", "`--method`")}
-    assert trainings == {name: ", ".join(method.uses) for name, method in RETRAIN_METHODS.items()}
+    assert trainings == {name: ", ".join(method.needs) for name, method in RETRAIN_METHODS.items()}
     losses = {row[0] for row in table("docs/methods.md", "`--upper-loss`")}
     assert losses == set(UPPER_LOSSES)

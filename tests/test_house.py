@@ -26,7 +26,7 @@ MOST_ARRAYS = 5
 MOST_LINES = 350
 PRIVATE_WORDS = {  # and their plurals
     *("witness", "opinion", "judge", "judged", "judgement", "told", "material", "account", "mend"),
-    *("mended", "meet", "everyone", "weigher", "remark", "alarm", "learner"),
+    *("mended", "meet", "everyone", "weigher", "clock", "remark", "alarm", "learner"),
 }
 
 
@@ -136,7 +136,7 @@ EDGES = {  # files that may hold a dict[str, Any], and what it is
     "labelfix/nets/backbones.py": "arguments of timm",
     "labelfix/nets/datasets.py": "what pickle keeps of an object",
     "labelfix/predictors/bilevel/student.py": "an optimizer's parameter group",
-    "labelfix/retrain/clid_weights.py": "state beside a module's tensors, as torch stores it",
+    "labelfix/retrain/learned_weights.py": "state beside a module's tensors, as torch stores it",
     "labelfix/training/checkpoint.py": "what torch.save stores",
     "labelfix/training/worker.py": "what torch.save stores",
     "labelfix/workflows/model_files.py": "model.json",
@@ -145,18 +145,15 @@ LONG = {  # files that may be long, and why
     "tests/inputs/test_bad_inputs.py": "one table: what is wrong, and the line that says so",
 }
 LEFT_NAMESAKES = {
-    "UpperLoss",
     "default_epochs",
     "purify",
     "read",
-    "remarks",
     "rows_of",
 }
 LEFT_ARRAYS = {
     "labelfix/decide/scores.py: score",
 }
 LEFT_UNTYPED = {
-    "labelfix/predictors/bilevel/cross_fit.py",
     "labelfix/pretrain/run.py",
     "labelfix/workflows/predict.py",
     "labelfix/workflows/retrain.py",
@@ -183,19 +180,10 @@ LEFT_WORDS = {
     "labelfix/inputs/decode.py": {"told"},
     "labelfix/nets/datasets.py": {"remarks"},
     "labelfix/nets/mirroring.py": {"told"},
-    "labelfix/predictors/bilevel/cross_fit.py": {"alarms"},
     "labelfix/predictors/bilevel/fold_data.py": {"remarks"},
     "labelfix/predictors/dmlp.py": {"learner"},
-    "labelfix/retrain/cross_entropy.py": {"weigher"},
-    "labelfix/retrain/dividemix.py": {"remarks", "told", "weigher", "weighers"},
-    "labelfix/retrain/hrp.py": {"remarks"},
-    "labelfix/retrain/noise_split.py": {"told"},
-    "labelfix/retrain/registry.py": {"remarks"},
-    "labelfix/retrain/semi_supervised.py": {"weigher"},
-    "labelfix/training/diagnostics.py": {"alarms"},
     "labelfix/workflows/output_folder.py": {"told"},
     "labelfix/workflows/predict.py": {"opinions", "remark", "remarks"},
     "labelfix/workflows/progress.py": {"remark"},
     "labelfix/workflows/retrain.py": {"remark", "remarks"},
-    "pipelines/cifar10_meta.py": {"alarms"},
 }

@@ -44,7 +44,7 @@ def _methods() -> Mapping[str, Titled]:
     "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change a setting of the method, such as clid=true; may be given several times. "
+    help="Change a setting of the method, such as upper_loss=clid; may be given several times. "
     "A wrong name lists the settings.",
 )
 @click.option("--test", type=PATH, metavar="TABLE", help="Test rows, with right labels.")
@@ -116,7 +116,7 @@ def retrain_command(
     \b
     Example:
       labelfix retrain run --test test.csv --compare
-      labelfix retrain run --test test.csv --method dividemix --set clid=true
+      labelfix retrain run --test test.csv --method dividemix --set upper_loss=clid
       labelfix retrain labels.parquet --test test.csv --test-features test.npy
     """
     from labelfix.workflows.compare import compare as train_both

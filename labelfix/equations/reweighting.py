@@ -14,18 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def weighted_targets(raw_weights_B: Tensor, labels_B: Tensor, classes: int) -> Tensor:
-    """Given labels times weights that are normalised over the batch, ``(B, K)``.
+def weighted_targets(raw_weights_B: Tensor, labels_BK: Tensor) -> Tensor:
+    """Labels times weights that are normalised over the batch, ``(B, K)``.
 
     Args:
         raw_weights_B: ``(B,)`` > 0, the weight net's outputs.
-        labels_B: ``(B,)`` codes.
-        classes: K.
+        labels_BK: ``(B, K)``, one-hot or soft.
 
     Differs: CLID-MU's Eq. 1, 4 and 6 divide by the number of rows, not by the weights' sum.
     """
     weights_B = raw_weights_B / raw_weights_B.sum().clamp_min(1e-12)
-    return weights_B[:, None] * F.one_hot(labels_B, classes).to(weights_B)
+    return weights_B[:, None] * labels_BK.to(weights_B)
 
 
 def rectified_loss(log_probs_BK: Tensor, vectors_BK: Tensor, labels_B: Tensor) -> Tensor:

@@ -66,19 +66,19 @@ class CDR:
 
     manual_update = True
 
-    def __init__(self, fabric: Fabric, task: Problem, config: CDRConfig) -> None:
-        self.fabric, self.task, self.config = fabric, task, config
-        self.data = task.on(fabric.device)
-        self.modules: dict[str, nn.Module] = task.nets("net")
+    def __init__(self, fabric: Fabric, problem: Problem, config: CDRConfig) -> None:
+        self.fabric, self.problem, self.config = fabric, problem, config
+        self.data = problem.on(fabric.device)
+        self.modules: dict[str, nn.Module] = problem.nets("net")
         self.net = self.modules["net"]
-        self.optimizers: dict[str, Optimizer] = {"net": task.optimizer(self.net, plain=True)}
+        self.optimizers: dict[str, Optimizer] = {"net": problem.optimizer(self.net, plain=True)}
         self.best = Best(self.net)
-        self.noise = NoiseRate(fabric, task)
+        self.noise = NoiseRate(fabric, problem)
         self.modules |= {"best": self.best, "noise": self.noise}
-        generator = torch.Generator().manual_seed(task.seed)
-        order = torch.randperm(len(task.labelled), generator=generator)
+        generator = torch.Generator().manual_seed(problem.seed)
+        order = torch.randperm(len(problem.labelled), generator=generator)
         held = min(len(order) - 1, max(1, round(config.held_out * len(order))))
-        self.held_out, self.rows = task.labelled[order[:held]], task.labelled[order[held:]]
+        self.held_out, self.rows = problem.labelled[order[:held]], problem.labelled[order[held:]]
 
     def epoch_rows(self, context: EpochContext) -> Tensor:
         if context.epoch == max(1, round(self.config.warm_up * context.epochs)):
@@ -102,8 +102,8 @@ class CDR:
         return {"loss": loss}
 
     def evaluate(self, epoch: int) -> dict[str, float]:
-        logits_NK = predict_logits(self.net, self.task.source, self.held_out)
-        labels_N = torch.from_numpy(self.task.targets.soft_labels)[self.held_out].argmax(1)
+        logits_NK = predict_logits(self.net, self.problem.source, self.held_out)
+        labels_N = torch.from_numpy(self.problem.targets.soft_labels)[self.held_out].argmax(1)
         score = float((logits_NK.argmax(1) == labels_N).float().mean())
         self.best.offer(self.net, score)
         return {"held_out_agreement": score, "noise_rate": self.noise.rate}

@@ -50,18 +50,18 @@ class Coteaching:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Problem, config: CoteachingConfig) -> None:
-        self.task, self.config, self.data = task, config, task.on(fabric.device)
-        self.modules: dict[str, nn.Module] = task.nets("first", "second")
-        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+    def __init__(self, fabric: Fabric, problem: Problem, config: CoteachingConfig) -> None:
+        self.problem, self.config, self.data = problem, config, problem.on(fabric.device)
+        self.modules: dict[str, nn.Module] = problem.nets("first", "second")
+        self.optimizers: dict[str, Optimizer] = problem.optimizers(self.modules)
         self.plain = list(self.modules.values())
-        self.noise = NoiseRate(fabric, task)
+        self.noise = NoiseRate(fabric, problem)
         self.modules["noise"] = self.noise
 
     def epoch_rows(self, context: EpochContext) -> Tensor:
         if 1 <= context.epoch <= max(1, self.config.ramp * context.epochs):
             self.noise.estimate(self.plain)
-        return self.task.labelled
+        return self.problem.labelled
 
     def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         inputs_B = self.data.source.train_batch(rows, context.generator)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
-from labelfix.retrain.clid_weights import ClidWeights
+from labelfix.ranges import check_settings
+from labelfix.retrain.learned_weights import NONE, LearnedWeights, SteeredBy
 from labelfix.retrain.problem import Problem
 from labelfix.training.config import EpochContext, StepContext
 
@@ -19,10 +20,13 @@ class CrossEntropyConfig:
     """Settings.
 
     Attributes:
-        clid: whether CLID-MU's weight net weighs the rows, in place of the file's weights.
+        upper_loss: what a weight net follows that weighs the rows; none = the file's weights.
     """
 
-    clid: bool = False
+    upper_loss: SteeredBy = NONE
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 class CrossEntropy:
@@ -30,30 +34,30 @@ class CrossEntropy:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Problem, config: CrossEntropyConfig) -> None:
-        self.fabric, self.task, self.data = fabric, task, task.on(fabric.device)
-        self.modules: dict[str, nn.Module] = task.nets("net")
-        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
-        self.net = self.modules["net"]
-        self.weigher = ClidWeights(task) if config.clid else None
-        if self.weigher is not None:
-            self.modules["weigher"] = self.weigher
+    def __init__(self, fabric: Fabric, problem: Problem, config: CrossEntropyConfig) -> None:
+        self.fabric, self.problem, self.data = fabric, problem, problem.on(fabric.device)
+        self.modules: dict[str, nn.Module] = problem.nets("net")
+        self.optimizers: dict[str, Optimizer] = problem.optimizers(self.modules)
+        self.weights: LearnedWeights | None = None
+        if config.upper_loss != NONE:
+            trained = self.modules["net"], self.optimizers["net"]
+            self.weights = LearnedWeights(fabric, problem, *trained, config.upper_loss)
+            self.modules["weight_net"] = self.weights
 
     def epoch_rows(self, context: EpochContext) -> Tensor:
-        return self.task.labelled
+        if self.weights is not None:
+            self.weights.begin_epoch()
+        return self.problem.labelled
 
     def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         inputs_B = self.data.source.train_batch(rows, context.generator)
         soft_BK, weight_B = self.data.labels_of(rows)
-        if self.weigher is None:
-            logits_BK = self.modules["net"](inputs_B).float()
-            return {"loss": weighted_soft_cross_entropy(logits_BK, soft_BK, weight_B)}
-        self.weigher.update(
-            self.net, inputs_B, soft_BK, rate=self.optimizers["net"].param_groups[0]["lr"],
-            source=self.data.source, fabric=self.fabric, context=context,
-        )  # fmt: skip
+        if self.weights is not None:
+            self.weights.update(inputs_B, soft_BK, context)
         logits_BK = self.modules["net"](inputs_B).float()
-        return {"loss": self.weigher.loss(logits_BK, soft_BK)}
+        if self.weights is not None:
+            return {"loss": self.weights.loss(logits_BK, soft_BK)}
+        return {"loss": weighted_soft_cross_entropy(logits_BK, soft_BK, weight_B)}
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         return {}

@@ -1,7 +1,7 @@
 """DivideMix: each net splits the rows for the other, and trains on both parts by MixMatch.
 
 Li, Socher and Hoi, ICLR 2020. On purified labels this is DMLP-DivideMix (Tu et al., Table 1); with
-``clid``, CLID-MU's weight net weighs the labelled part (Hu et al., Table 2).
+``upper_loss=clid``, CLID-MU's weight net weighs the labelled part (Hu et al., Table 2).
 
 Differs: a batch holds labelled and unlabelled rows as they come, not as many of each; both nets
 learn in the same step; lambda_u follows from the estimated noise
@@ -25,7 +25,7 @@ from labelfix.equations.cross_entropy import soft_cross_entropy, weighted_soft_c
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating, predict_logits, statistics_from
 from labelfix.ranges import BelowOne, Positive, Within, check_settings
-from labelfix.retrain.clid_weights import ClidWeights
+from labelfix.retrain.learned_weights import NONE, LearnedWeights, SteeredBy
 from labelfix.retrain.noise_split import clean_probability, labelled_part, losses_on
 from labelfix.retrain.problem import Problem
 from labelfix.training.config import EpochContext, EpochReport, StepContext
@@ -48,7 +48,7 @@ class DivideMixConfig:
         mixup: shape of mixup's symmetric Beta law.
         ramp: share of the epochs within which lambda_u rises; the paper has 16 of 300.
         unlabelled_weight: lambda_u; below 0 = from the estimated noise.
-        clid: whether CLID-MU's weight net weighs the labelled rows.
+        upper_loss: what a weight net follows that weighs the labelled rows; none = all count alike.
     """
 
     warm_up: BelowOne = 0.15
@@ -59,14 +59,14 @@ class DivideMixConfig:
     mixup: Positive = 4.0
     ramp: BelowOne = 0.1
     unlabelled_weight: float = -1.0
-    clid: bool = False
+    upper_loss: SteeredBy = NONE
 
     def __post_init__(self) -> None:
         check_settings(self)
 
 
 class Split(nn.Module):
-    """What each net is told of the rows by the other one's losses.
+    """What the losses of each net say of the rows, for the other one.
 
     ``clean_2N``: the probability that a row's label is right; ``labelled_2N``: whether it is kept;
     ``noise_2``: noise rate and symmetry; ``forced``: whether ranks had to help.
@@ -89,23 +89,28 @@ class DivideMix:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Problem, config: DivideMixConfig) -> None:
-        self.fabric, self.task, self.config = fabric, task, config
-        self.data = task.on(fabric.device)
-        self.modules: dict[str, nn.Module] = task.nets(*NETS)
-        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+    def __init__(self, fabric: Fabric, problem: Problem, config: DivideMixConfig) -> None:
+        self.fabric, self.problem, self.config = fabric, problem, config
+        self.data = problem.on(fabric.device)
+        self.modules: dict[str, nn.Module] = problem.nets(*NETS)
+        self.optimizers: dict[str, Optimizer] = problem.optimizers(self.modules)
         self.plain = [self.modules[name] for name in NETS]
-        self.split = Split(len(task.source))
+        self.split = Split(len(problem.source))
         self.modules["split"] = self.split
-        self.weighers = [ClidWeights(task) for _ in NETS] if config.clid else []
-        for name, weigher in zip(NETS, self.weighers, strict=False):
-            self.modules[f"{name}_weigher"] = weigher
+        self.weights: dict[str, LearnedWeights] = {}
+        if config.upper_loss != NONE:
+            for name in NETS:
+                trained = self.modules[name], self.optimizers[name]
+                self.weights[name] = LearnedWeights(fabric, problem, *trained, config.upper_loss)
+        self.modules |= {f"{name}_weight_net": weights for name, weights in self.weights.items()}
 
     def epoch_rows(self, context: EpochContext) -> Tensor:
         if context.epoch < self.warm_epochs(context.epochs):
-            return self.task.labelled
+            return self.problem.labelled
         self._divide()
-        return self.task.usable
+        for weights in self.weights.values():
+            weights.begin_epoch()
+        return self.problem.usable
 
     def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         if context.epoch < self.warm_epochs(context.epochs):
@@ -114,7 +119,7 @@ class DivideMix:
 
     def warm_epochs(self, epochs: int) -> int:
         """How many of the epochs are the warm-up."""
-        config, steps = self.config, max(1, len(self.task.labelled) // self.task.batch_size)
+        config, steps = self.config, max(1, len(self.problem.labelled) // self.problem.batch_size)
         enough = max(round(config.warm_up * epochs), -(-config.warm_up_steps // steps))
         return max(1, min(enough, epochs // 2))
 
@@ -127,16 +132,16 @@ class DivideMix:
 
     def _divide(self) -> None:
         """The split of every row for both nets; computed once, the same in all processes."""
-        rows, soft_NK = self.task.labelled, torch.from_numpy(self.task.targets.soft_labels)
+        rows, soft_NK = self.problem.labelled, torch.from_numpy(self.problem.targets.soft_labels)
         classes = soft_NK[rows].argmax(1).numpy()
-        right = self.task.targets.right[rows.numpy()]
-        one_hot = self.task.targets.one_hot
-        told_n = np.zeros(len(rows), np.float32) if one_hot else soft_NK[rows].amax(1).numpy()
+        right = self.problem.targets.right[rows.numpy()]
+        one_hot = self.problem.targets.one_hot
+        stated_n = np.zeros(len(rows), np.float32) if one_hot else soft_NK[rows].amax(1).numpy()
         belief_nK = torch.zeros(len(rows), soft_NK.shape[1])
         forced = False
         for net, teacher in enumerate(reversed(self.plain)):
-            losses = losses_on(teacher, self.task)
-            probability = clean_probability(losses, seed=self.task.seed).clip(told_n)
+            losses = losses_on(teacher, self.problem)
+            probability = clean_probability(losses, seed=self.problem.seed).clip(stated_n)
             probability[right == classes] = 1
             taken, ranks_helped = labelled_part(
                 probability, losses, classes,
@@ -144,7 +149,7 @@ class DivideMix:
             )  # fmt: skip
             clean, taken = self.fabric.broadcast((probability, taken))
             self._note(net, rows, clean, taken)
-            p_nK = predict_logits(teacher, self.task.source, rows).softmax(1)
+            p_nK = predict_logits(teacher, self.problem.source, rows).softmax(1)
             belief_nK += eq.co_refine(soft_NK[rows], torch.from_numpy(clean), p_nK) / 2
             forced |= ranks_helped
         labels_nK = nn.functional.one_hot(torch.from_numpy(classes), soft_NK.shape[1]).float()
@@ -220,19 +225,15 @@ class DivideMix:
         share_1 = sample_beta(shape_1, shape_1, context.generator)
         share_1 = torch.maximum(share_1, 1 - share_1)
         inputs_V, targets_VK = (mix(of_V, partner_V, share_1) for of_V in (inputs_V, targets_VK))
-        if self.weighers and self._all_have(labelled_V):
-            self.weighers[net].update(
-                self.plain[net], inputs_V[labelled_V], targets_VK[labelled_V],
-                rate=self.optimizers[name].param_groups[0]["lr"], source=self.data.source,
-                fabric=self.fabric, context=context,
-            )  # fmt: skip
+        if self.weights and self._all_have(labelled_V):
+            self.weights[name].update(inputs_V[labelled_V], targets_VK[labelled_V], context)
         logits_VK = self.modules[name](inputs_V).float()
         loss = eq.balance_penalty(logits_VK)
         if bool(labelled_V.any()):
             taught = logits_VK[labelled_V], targets_VK[labelled_V]
             loss = loss + (
-                self.weighers[net].loss(*taught)
-                if self.weighers
+                self.weights[name].loss(*taught)
+                if self.weights
                 else soft_cross_entropy(*taught).mean()
             )
         if not bool(labelled_V.all()):
@@ -241,7 +242,7 @@ class DivideMix:
         return loss
 
 
-def remarks(history: list[EpochReport]) -> list[str]:
+def diagnose_splits(history: list[EpochReport]) -> list[str]:
     """What a person should know of the splits."""
     forced = sum(report.metrics.get("split_by_rank", 0) > 0 for report in history)
     if not forced:

@@ -64,21 +64,21 @@ class ELR:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Problem, config: ELRConfig) -> None:
-        self.fabric, self.task, self.config = fabric, task, config
-        self.data = task.on(fabric.device)
-        self.modules: dict[str, nn.Module] = task.nets(*NETS)
-        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+    def __init__(self, fabric: Fabric, problem: Problem, config: ELRConfig) -> None:
+        self.fabric, self.problem, self.config = fabric, problem, config
+        self.data = problem.on(fabric.device)
+        self.modules: dict[str, nn.Module] = problem.nets(*NETS)
+        self.optimizers: dict[str, Optimizer] = problem.optimizers(self.modules)
         self.plain = [self.modules[name] for name in NETS]
         self.averages = [deepcopy(net).requires_grad_(False).eval() for net in self.plain]
-        self.memory = Memory(*task.targets.soft_labels.shape)
-        if not task.targets.one_hot:
-            self.memory.t_2NK.copy_(torch.from_numpy(task.targets.soft_labels))
+        self.memory = Memory(*problem.targets.soft_labels.shape)
+        if not problem.targets.one_hot:
+            self.memory.t_2NK.copy_(torch.from_numpy(problem.targets.soft_labels))
         self.modules |= dict(zip(AVERAGES, self.averages, strict=True))
         self.modules["memory"] = self.memory
 
     def epoch_rows(self, context: EpochContext) -> Tensor:
-        return self.task.labelled
+        return self.problem.labelled
 
     def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         self._average(context.number)

@@ -21,10 +21,13 @@ from torch.optim import Optimizer
 from labelfix.equations import hrp_losses as eq
 from labelfix.equations.mixup import mix, sample_beta
 from labelfix.nets.classifiers import evaluating
+from labelfix.predictors.bilevel.student import Student
+from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES, ObjectiveConfig
 from labelfix.ranges import AtLeastOne, NotNegative, OneOf, Positive, Share, check_settings
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
+from labelfix.retrain.objective import RetrainObjective
 from labelfix.retrain.problem import Problem
-from labelfix.retrain.reliability import ReliabilityMemory, UpperLoss, measured
+from labelfix.retrain.reliability import ReliabilityMemory, measured
 from labelfix.training.config import EpochContext, EpochReport, StepContext
 
 NETS = ("first", "second")
@@ -32,7 +35,7 @@ NETS = ("first", "second")
 
 @dataclass(frozen=True, kw_only=True)
 class HRPConfig:
-    """Settings; the first six are the switches of the paper's Table 4.
+    """Settings; the first five are the switches of the paper's Table 4.
 
     Attributes:
         reliabilities: "disentangled"; "coupled" = alpha and beta share one between them, as a
@@ -41,6 +44,8 @@ class HRPConfig:
         gate: whether mixed pairs are gated (GRG).
         contrast: weight lambda_c of CDCL; 0 = none.
         intensity: gamma of the reweighted cross-entropy, in [0, 1].
+        upper_loss: what a label is reliable for; auto = ce-clean where there are clean rows, else
+            clid.
         meta_every: steps from one measurement of the reliabilities to the next; in between, the
             rows' memories serve. Differs: the paper measures every step.
         memory: momentum of the rows' memories, in [0, 1).
@@ -58,6 +63,7 @@ class HRPConfig:
     gate: bool = True
     contrast: NotNegative = 0.1
     intensity: Share = 0.8
+    upper_loss: Annotated[str, OneOf("auto", *UPPER_LOSSES)] = "auto"
     meta_every: AtLeastOne = 2
     memory: Share = 0.7
     low: Positive = 0.1
@@ -107,23 +113,35 @@ class HRP:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Problem, config: HRPConfig) -> None:
-        self.fabric, self.task, self.config = fabric, task, config
-        self.data = task.on(fabric.device)
-        self.modules: dict[str, nn.Module] = task.nets(*NETS)
-        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
+    def __init__(self, fabric: Fabric, problem: Problem, config: HRPConfig) -> None:
+        self.fabric, self.problem, self.config = fabric, problem, config
+        self.data = problem.on(fabric.device)
+        self.modules: dict[str, nn.Module] = problem.nets(*NETS)
+        self.optimizers: dict[str, Optimizer] = problem.optimizers(self.modules)
         self.plain = [self.modules[name] for name in NETS]
-        self.memory = ReliabilityMemory(task, config.memory)
-        self.checked = CheckedAccuracy(task.targets.right, nets=2).to(fabric.device)
+        self.memory = ReliabilityMemory(problem, config.memory)
+        self.checked = CheckedAccuracy(problem.targets.right, nets=2).to(fabric.device)
         self.modules |= {"memory": self.memory, "checked": self.checked}
-        self.upper = UpperLoss(fabric, task, task.batch_size // 2)
-        self.refines = task.targets.one_hot
+        # in bf16 the rounding would decide many signs, and reliabilities are clamped at zero
+        self.students = [
+            Student(fabric, self.modules[name], self.optimizers[name], precise=True)
+            for name in NETS
+        ]
+        upper_loss = config.upper_loss
+        if upper_loss == "auto":
+            upper_loss = "ce-clean" if len(problem.clean) else "clid"
+        self.objective = RetrainObjective(
+            fabric, problem, upper_loss, problem.batch_size // 2, ObjectiveConfig(seed=problem.seed)
+        )
+        self.modules["objective"] = self.objective
+        self.refines = problem.targets.one_hot
 
     def epoch_rows(self, context: EpochContext) -> Tensor:
         if context.epoch:
             over = replace(context, epoch=context.epoch - 1)
             self.checked.close_epoch(self.fabric, watched=self._relabels(over))
-        return self.task.usable
+        self.objective.begin_epoch(self.plain[0])
+        return self.problem.usable
 
     def evaluate(self, epoch: int) -> dict[str, float]:
         return {}
@@ -188,8 +206,9 @@ class HRP:
         if not asked:
             with evaluating(plain):
                 return plain(weak_B).float().softmax(-1)
-        direction = self.upper.gradient(plain, generator)
-        p_BK, alpha_B, beta_B = measured(plain, weak_B, labels_BK, direction)
+        student = self.students[net]
+        _, direction = self.objective.gradient(student, student.parameters, generator)
+        p_BK, alpha_B, beta_B = measured(student, weak_B, labels_BK, direction)
         self.memory.remember(self.fabric, net, here, alpha_B, beta_B)
         return p_BK
 
@@ -237,7 +256,7 @@ class HRP:
         )
 
 
-def remarks(history: list[EpochReport]) -> list[str]:
+def diagnose_gates(history: list[EpochReport]) -> list[str]:
     """What a person should know of the gates, and of labels that were replaced no more."""
     epochs = len(history) - 1
     starved, fell = (

@@ -1,4 +1,4 @@
-"""Right and wrong labels told apart by their losses: a mixture of two Gaussians (DivideMix)."""
+"""Right and wrong labels, separated by their losses: a mixture of two Gaussians (DivideMix)."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ class NoiseRate(nn.Module):
     What the soft labels call wrong; where they are one-hot, nothing until :meth:`estimate`.
     """
 
-    def __init__(self, fabric: Fabric, task: Problem) -> None:
+    def __init__(self, fabric: Fabric, problem: Problem) -> None:
         super().__init__()
-        self.fabric, self.task = fabric, task
+        self.fabric, self.problem = fabric, problem
         self.known: Tensor
-        told = min(0.9, task.targets.label_noise)
-        self.one_hot = told < 1e-6
-        self.register_buffer("known", torch.tensor(told))
+        estimated = min(0.9, problem.targets.label_noise)
+        self.one_hot = estimated < 1e-6
+        self.register_buffer("known", torch.tensor(estimated))
         self._read: float | None = None
 
     @property
@@ -107,13 +107,15 @@ class NoiseRate(nn.Module):
     def estimate(self, nets: Sequence[nn.Module]) -> None:
         """For one-hot labels: from the mixture of the nets' mean losses on the labelled rows."""
         if self.one_hot:
-            losses_MN = np.stack([losses_on(net, self.task) for net in nets])
-            found = noise_rate_of(losses_MN.mean(0), seed=self.task.seed)
+            losses_MN = np.stack([losses_on(net, self.problem) for net in nets])
+            found = noise_rate_of(losses_MN.mean(0), seed=self.problem.seed)
             self.known.fill_(self.fabric.broadcast(found))
             self._read = None
 
 
-def losses_on(net: nn.Module, task: Problem) -> NDArray[np.float32]:
+def losses_on(net: nn.Module, problem: Problem) -> NDArray[np.float32]:
     """Each labelled row's divergence from its soft label, ``(n,)``, by the net as it stands."""
-    logits_NK = predict_logits(net, task.source, task.labelled)
-    return divergence(logits_NK, torch.from_numpy(task.targets.soft_labels)[task.labelled]).numpy()
+    logits_NK = predict_logits(net, problem.source, problem.labelled)
+    return divergence(
+        logits_NK, torch.from_numpy(problem.targets.soft_labels)[problem.labelled]
+    ).numpy()

@@ -91,6 +91,11 @@ class Problem:
         """The usable rows with a label (int64, CPU)."""
         return torch.from_numpy(np.flatnonzero(self.targets.labelled))
 
+    @cached_property
+    def clean(self) -> Tensor:
+        """The usable rows whose right label is known (int64, CPU)."""
+        return torch.from_numpy(np.flatnonzero(self.targets.usable & (self.targets.right >= 0)))
+
     def on(self, device: torch.device) -> RowsOnDevice:
         """The rows and their labels on a device."""
         targets = self.targets
@@ -137,7 +142,7 @@ class RowsOnDevice:
 
 
 def all_gather_rows(fabric: Fabric, *values: Tensor) -> tuple[Tensor, ...]:
-    """The rows of all processes, one under the other: what a memory of rows must be told.
+    """The rows of all processes, one under the other: what a memory of rows needs.
 
     A process with fewer rows repeats its last one, which does no harm where rows are written.
     """

@@ -14,6 +14,7 @@ from torch import nn
 
 from labelfix.errors import InputError
 from labelfix.nets.classifiers import Ensemble
+from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES, UpperLoss
 from labelfix.retrain import dividemix, elr, hrp
 from labelfix.retrain.cdr import CDR, CDRConfig
 from labelfix.retrain.coteaching import COTEACHING, COTEACHING_PLUS, Coteaching
@@ -32,64 +33,78 @@ class RetrainMethod:
     """A retraining method.
 
     Attributes:
-        build: makes it from Fabric, the task and settings like ``settings``.
-        settings: its settings as they are when nobody says otherwise.
         title: what it is, in a few words.
-        uses: the columns of labels.parquet that it reads when labels are purified.
-        uses_given: the same with given labels.
+        needs: the columns of labels.parquet that it reads when labels are purified.
+        needs_given: the same with given labels.
+        config: its settings as they are when nobody says otherwise.
+        build: makes it from Fabric, the problem and settings like ``config``.
         nets: the modules that are the result; of several the mean is predicted.
         prefix: of the net's own state within that of its module.
-        remarks: what a person should know of a training.
+        diagnose: what a person should know of a training.
     """
 
-    build: Callable[[Fabric, Problem, Any], Method]
-    settings: Any
     title: str
-    uses: tuple[str, ...] = ("soft_label", "weight")
-    uses_given: tuple[str, ...] = ("given_label",)
+    needs: tuple[str, ...] = ("soft_label", "weight")
+    needs_given: tuple[str, ...] = ("given_label",)
+    config: Any
+    build: Callable[[Fabric, Problem, Any], Method]
     nets: tuple[str, ...] = ("net",)
     prefix: str = ""
-    remarks: Callable[[list[EpochReport]], list[str]] = lambda history: []
+    diagnose: Callable[[list[EpochReport]], list[str]] = lambda history: []
+
+    def columns(self, settings: Any, *, purified: bool) -> tuple[str, ...]:  # noqa: ANN401
+        """The columns that a training with such settings reads."""
+        own = self.needs if purified else self.needs_given
+        steered = _upper_loss(settings)
+        if steered is None or "clean" not in steered.needs:
+            return own
+        clean = ("decision",) if purified else ("label", "decision")
+        return tuple(dict.fromkeys([*own, *clean]))
 
 
 PAIR = ("first", "second")
 METHODS = {
     "ce": RetrainMethod(
-        build=CrossEntropy, settings=CrossEntropyConfig(), title="soft-label cross-entropy"
+        title="soft-label cross-entropy", config=CrossEntropyConfig(), build=CrossEntropy
     ),
     "dividemix": RetrainMethod(
-        build=dividemix.DivideMix, settings=dividemix.DivideMixConfig(),
-        title="split by loss, MixMatch on both parts", uses=("soft_label", "weight", "decision"),
-        nets=PAIR, remarks=dividemix.remarks,
+        title="split by loss, MixMatch on both parts", needs=("soft_label", "weight", "decision"),
+        config=dividemix.DivideMixConfig(), build=dividemix.DivideMix,
+        nets=PAIR, diagnose=dividemix.diagnose_splits,
     ),
     "elr": RetrainMethod(
-        build=elr.ELR, settings=elr.ELRConfig(), title="ELR+: held to early predictions",
+        title="ELR+: held to early predictions", config=elr.ELRConfig(), build=elr.ELR,
         nets=elr.AVERAGES,
     ),
     "coteaching": RetrainMethod(
-        build=Coteaching, settings=COTEACHING, title="two nets pick each other's rows", nets=PAIR
+        title="two nets pick each other's rows", config=COTEACHING, build=Coteaching, nets=PAIR
     ),
     "coteaching+": RetrainMethod(
-        build=Coteaching, settings=COTEACHING_PLUS, title="the same, among disputed rows",
-        nets=PAIR,
+        title="the same, among disputed rows", config=COTEACHING_PLUS, build=Coteaching, nets=PAIR
     ),
     "cdr": RetrainMethod(
-        build=CDR, settings=CDRConfig(), title="only critical parameters learn; early stopping",
+        title="only critical parameters learn; early stopping", config=CDRConfig(), build=CDR,
         nets=("best",), prefix="net.",
     ),
     "hrp": RetrainMethod(
-        build=hrp.HRP, settings=hrp.HRPConfig(), title="two reliabilities a row, mixup, contrast",
-        uses=("soft_label", "weight", "label_reliability", "pseudo_reliability", "decision"),
-        uses_given=("given_label", "label", "decision"), nets=PAIR, remarks=hrp.remarks,
+        title="two reliabilities a row, mixup, contrast",
+        needs=("soft_label", "weight", "label_reliability", "pseudo_reliability", "decision"),
+        needs_given=("given_label", "label", "decision"),
+        config=hrp.HRPConfig(), build=hrp.HRP, nets=PAIR, diagnose=hrp.diagnose_gates,
     ),
     "uda": RetrainMethod(
-        build=SemiSupervised, settings=UDA, title="sharpened consistency on all rows"
+        title="sharpened consistency on all rows", config=UDA, build=SemiSupervised
     ),
-    "fixmatch": RetrainMethod(build=SemiSupervised, settings=FIXMATCH, title="hard consistency"),
+    "fixmatch": RetrainMethod(title="hard consistency", config=FIXMATCH, build=SemiSupervised),
     "flexmatch": RetrainMethod(
-        build=SemiSupervised, settings=FLEXMATCH, title="the same, a threshold a class"
+        title="the same, a threshold a class", config=FLEXMATCH, build=SemiSupervised
     ),
 }  # fmt: skip
+
+
+def _upper_loss(settings: Any) -> UpperLoss | None:  # noqa: ANN401
+    """What steers a training, where its settings name that."""
+    return UPPER_LOSSES.get(getattr(settings, "upper_loss", ""))
 
 
 def settings_of(method: str, changes: Sequence[str]) -> Any:  # noqa: ANN401  (a config dataclass)
@@ -98,7 +113,7 @@ def settings_of(method: str, changes: Sequence[str]) -> Any:  # noqa: ANN401  (a
     Raises:
         InputError: no such setting, or a value of the wrong type or out of range.
     """
-    settings = METHODS[method].settings
+    settings = METHODS[method].config
     known = {field.name: type(getattr(settings, field.name)) for field in fields(settings)}
     for change in changes:
         name, _, text = change.partition("=")
@@ -108,7 +123,7 @@ def settings_of(method: str, changes: Sequence[str]) -> Any:  # noqa: ANN401  (a
         try:
             settings = replace(settings, **{name: _value(text, known[name])})
         except ValueError as error:
-            hint = f"use a value like {name}={getattr(METHODS[method].settings, name)}"
+            hint = f"use a value like {name}={getattr(METHODS[method].config, name)}"
             raise InputError(f"--set {change}: {error}", hint=hint) from error
     return settings
 
@@ -130,8 +145,8 @@ class Retrained:
 
 
 def retrain(
-    method: str,
-    task: Problem,
+    name: str,
+    problem: Problem,
     settings: Any,  # noqa: ANN401
     *,
     loop: LoopConfig,
@@ -141,35 +156,53 @@ def retrain(
     """Train by a method.
 
     Args:
-        method: its name.
-        task: what it is given; epochs and batch size as in ``loop``.
+        name: the method's.
+        problem: what it is given; its batch size is that of ``loop``.
         settings: from :func:`settings_of`.
         loop: how.
         checkpoint, on_epoch: see :func:`labelfix.training.loop.train`.
 
     Raises:
         DegenerateLearningError: the loss is no longer finite.
-        InputError: the checkpoint belongs to another run, or the device is absent.
+        InputError: the settings ask for what the rows lack, the checkpoint belongs to another run,
+            or the device is absent.
     """
-    recipe = METHODS[method]
-    build = partial(_build, task=task, settings=settings, method=method)
+    method = METHODS[name]
+    _require(problem, settings)
+    build = partial(_build, problem=problem, settings=settings, name=name)
     trained = train(build, loop, checkpoint=checkpoint, on_epoch=on_epoch)
     nets = []
-    for number, name in enumerate(recipe.nets):
+    for number, module in enumerate(method.nets):
         with torch.random.fork_rng(devices=[]):  # its fresh weights are drawn only to be replaced
-            net = task.make_net(number)
-        state = trained.modules[name]
+            net = problem.make_net(number)
+        state = trained.modules[module]
         net.load_state_dict(
-            {key.removeprefix(recipe.prefix): value for key, value in state.items()
-             if key.startswith(recipe.prefix)}
+            {key.removeprefix(method.prefix): value for key, value in state.items()
+             if key.startswith(method.prefix)}
         )  # fmt: skip
         nets.append(net)
     net = nets[0] if len(nets) == 1 else Ensemble(nets)
     return Retrained(net=net.eval(), history=trained.history)
 
 
-def _build(fabric: Fabric, *, task: Problem, settings: Any, method: str) -> Method:  # noqa: ANN401
-    return METHODS[method].build(fabric, task, settings)
+def _build(fabric: Fabric, *, problem: Problem, settings: Any, name: str) -> Method:  # noqa: ANN401
+    return METHODS[name].build(fabric, problem, settings)
+
+
+def _require(problem: Problem, settings: Any) -> None:  # noqa: ANN401
+    """Refuse an upper loss that cannot be measured on these rows."""
+    steered = _upper_loss(settings)
+    needs = () if steered is None else steered.needs
+    if "clean" in needs and not len(problem.clean):
+        raise InputError(
+            f"--set upper_loss={settings.upper_loss} is measured on checked rows, and none is left",
+            hint="use upper_loss=clid, which needs none",
+        )
+    if "features" in needs and problem.images:
+        raise InputError(
+            f"--set upper_loss={settings.upper_loss} needs features, and the rows are images",
+            hint="use upper_loss=clid, which takes both",
+        )
 
 
 def batch_size(rows: int, most: int = 128) -> int:

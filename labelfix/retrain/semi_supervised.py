@@ -2,7 +2,7 @@
 
 One loss with three rules (:mod:`labelfix.equations.semi_supervised`). Rows whose weight is 0 (no
 label, or one that says nothing) take part as unlabelled rows only; labelled rows do both. With
-``clid``, CLID-MU's weight net weighs the labelled ones (Hu et al., Table 5).
+``upper_loss=clid``, CLID-MU's weight net weighs the labelled ones (Hu et al., Table 5).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from labelfix.equations import semi_supervised as ssl
 from labelfix.equations.cross_entropy import weighted_soft_cross_entropy
 from labelfix.ranges import NotNegative, Share, check_settings
-from labelfix.retrain.clid_weights import ClidWeights
+from labelfix.retrain.learned_weights import NONE, LearnedWeights, SteeredBy
 from labelfix.retrain.problem import Problem, all_gather_rows
 from labelfix.training.config import EpochContext, StepContext
 
@@ -31,14 +31,15 @@ class SemiSupervisedConfig:
         temperature: of the target's sharpening, > 0; 0 = hard targets.
         flexible: whether each class has its own threshold (FlexMatch).
         unlabelled_weight: of the consistency loss, >= 0.
-        clid: whether CLID-MU's weight net weighs the labelled rows, in place of the file's weights.
+        upper_loss: what a weight net follows that weighs the labelled rows; none = the file's
+            weights.
     """
 
     threshold: Share = 0.95
     temperature: NotNegative = 0.0
     flexible: bool = False
     unlabelled_weight: NotNegative = 1.0
-    clid: bool = False
+    upper_loss: SteeredBy = NONE
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -71,20 +72,23 @@ class SemiSupervised:
 
     manual_update = False
 
-    def __init__(self, fabric: Fabric, task: Problem, config: SemiSupervisedConfig) -> None:
-        self.fabric, self.task, self.config = fabric, task, config
-        self.data = task.on(fabric.device)
-        self.modules: dict[str, nn.Module] = task.nets("net")
-        self.optimizers: dict[str, Optimizer] = task.optimizers(self.modules)
-        self.net = self.modules["net"]
-        self.sure = SurePseudoLabels(len(task.source))
+    def __init__(self, fabric: Fabric, problem: Problem, config: SemiSupervisedConfig) -> None:
+        self.fabric, self.problem, self.config = fabric, problem, config
+        self.data = problem.on(fabric.device)
+        self.modules: dict[str, nn.Module] = problem.nets("net")
+        self.optimizers: dict[str, Optimizer] = problem.optimizers(self.modules)
+        self.sure = SurePseudoLabels(len(problem.source))
         self.modules["sure"] = self.sure
-        self.weigher = ClidWeights(task) if config.clid else None
-        if self.weigher is not None:
-            self.modules["weigher"] = self.weigher
+        self.weights: LearnedWeights | None = None
+        if config.upper_loss != NONE:
+            trained = self.modules["net"], self.optimizers["net"]
+            self.weights = LearnedWeights(fabric, problem, *trained, config.upper_loss)
+            self.modules["weight_net"] = self.weights
 
     def epoch_rows(self, context: EpochContext) -> Tensor:
-        return self.task.usable
+        if self.weights is not None:
+            self.weights.begin_epoch()
+        return self.problem.usable
 
     def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         """``rows`` are the unlabelled batch; as many labelled ones are drawn beside them."""
@@ -96,16 +100,13 @@ class SemiSupervised:
             source.strong_batch(rows, generator),
         )
         soft_BK, weight_B = self.data.labels_of(taught)
-        if self.weigher is not None:
-            self.weigher.update(
-                self.net, inputs[0], soft_BK, rate=self.optimizers["net"].param_groups[0]["lr"],
-                source=source, fabric=self.fabric, context=context,
-            )  # fmt: skip
+        if self.weights is not None:
+            self.weights.update(inputs[0], soft_BK, context)
         logits = self.modules["net"](torch.cat(inputs)).float().chunk(3)
         supervised = (
             weighted_soft_cross_entropy(logits[0], soft_BK, weight_B)
-            if self.weigher is None
-            else self.weigher.loss(logits[0], soft_BK)
+            if self.weights is None
+            else self.weights.loss(logits[0], soft_BK)
         )
         weak_BK = logits[1].detach().softmax(-1)
         sure_B = ssl.sure(weak_BK, self._thresholds(weak_BK.shape[1]))
@@ -117,7 +118,7 @@ class SemiSupervised:
         return {"loss": loss, "sure": sure_B.float().mean()}
 
     def _draw_labelled(self, count: int, generator: torch.Generator) -> Tensor:
-        taught = self.task.labelled
+        taught = self.problem.labelled
         picks = torch.randint(len(taught), (count,), generator=generator, device=generator.device)
         return taught[picks.cpu()]
 
@@ -126,7 +127,7 @@ class SemiSupervised:
         if not self.config.flexible:
             return torch.full((classes,), tau, device=self.data.device)
         counts_K = self.sure.counts(classes)
-        return ssl.flexible_thresholds(counts_K, len(self.task.usable), tau)
+        return ssl.flexible_thresholds(counts_K, len(self.problem.usable), tau)
 
     def _note(self, rows: Tensor, weak_BK: Tensor) -> None:
         """FlexMatch counts by the fixed threshold, whatever the flexible ones let pass."""

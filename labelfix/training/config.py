@@ -1,4 +1,4 @@
-"""What the training loop is told and what it tells: method, configuration, reports."""
+"""What goes into the training loop and what comes out: method, configuration, reports."""
 
 from __future__ import annotations
 

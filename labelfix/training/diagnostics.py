@@ -1,8 +1,10 @@
-"""Learning that gave nothing usable: predictions that know few of the classes."""
+"""What went wrong in a training, as its reports and predictions show it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +43,25 @@ RISE = 0.1  # share of its fall, and of a hundredth of its start, by which an up
 History = Sequence[EpochReport]
 
 
-def alarms(histories: Sequence[History]) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class TrainingLog:
+    """What is kept of the trainings of all folds.
+
+    Attributes:
+        folds: the reports of each fold's training, epoch 0 first.
+        diagnostics: lines for a person, none where all is well.
+    """
+
+    folds: Sequence[History]
+    diagnostics: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: each epoch's metrics, and the lines."""
+        metrics = [[report.metrics for report in history] for history in self.folds]
+        return {"folds": metrics, "diagnostics": self.diagnostics}
+
+
+def diagnose_folds(histories: Sequence[History]) -> list[str]:
     """Lines for a person, none where all is well.
 
     Args:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from labelfix.annotations import Annotations
 from labelfix.decide.soft_targets import fold_targets
 from labelfix.errors import DegenerateLearningError, InputError
 from labelfix.features import folds
@@ -48,10 +49,7 @@ def method_of(config: PurifyConfig, checked: int) -> str:
     name = config.method
     if name == "auto" and not checked:
         return "clid"
-    if (
-        name in METHODS
-        and not method_for(name, config.upper_loss, checked=bool(checked)).needs_checked
-    ):
+    if name in METHODS and not method_for(name, config.upper_loss, clean=bool(checked)).needs_clean:
         return name
     if checked == 0:
         without = "--upper-loss clid" if name in STEERABLE else "--method clid"
@@ -163,16 +161,16 @@ def run_bilevel(
     which of the two serves better.
     """
     task = task_of(rows, fold, config)
-    plan = method_for(method, config.upper_loss, checked=bool((rows.checked >= 0).any()))
-    plan, epochs = sized(plan, task)
+    bilevel = method_for(method, config.upper_loss, clean=bool((rows.checked >= 0).any()))
+    bilevel, epochs = sized(bilevel, task)
     loop = replace(config.loop, seed=config.seed, epochs=epochs)
     with report.task(f"purify ({method}, {epochs} epochs a fold)") as advance:
-        found = cross_fit(task, plan, loop, scratch=scratch, on_epoch=partial(_tell, advance))
-    for line in (*task.source.remarks, *found.training_log["alarms"]):
+        found = cross_fit(task, bilevel, loop, scratch=scratch, on_epoch=partial(_tell, advance))
+    for line in (*task.source.remarks, *found.training_log.diagnostics):
         report.say(f"{method}: {line}")
     log_probabilities, training_log = (
         {method: found.log_probabilities},
-        {method: found.training_log},
+        {method: found.training_log.to_dict()},
     )
     if found.corrected is not None:
         log_probabilities[method + TEACHER] = found.corrected
@@ -200,10 +198,7 @@ def task_of(rows: LearningRows, fold: Folds, config: PurifyConfig) -> FoldTask:
     return FoldTask(
         source=source,
         frozen=features,
-        given=rows.given,
-        checked=rows.checked,
-        folds=fold,
-        classes=rows.classes,
+        annotations=Annotations.of(rows.given, rows.checked, fold, rows.classes),
         make_student=make,
     )
 

@@ -81,7 +81,7 @@ class RetrainConfig:
     @property
     def uses(self) -> tuple[str, ...]:
         """The columns of labels.parquet that this training reads."""
-        return self.recipe.uses if self.labels == "purified" else self.recipe.uses_given
+        return self.recipe.columns(self.method_settings, purified=self.labels == "purified")
 
     def loop(self, epochs: int, rows: int) -> LoopConfig:
         return LoopConfig(
@@ -153,12 +153,12 @@ def train_and_test(
     trained = _train(task, loop, config, checkpoint, report)
     device, seen = pick_device(config.device), dataset.test or dataset.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
-    remarks = [
+    diagnostics = [
         *task.source.remarks,
-        *config.recipe.remarks(trained.history),
+        *config.recipe.diagnose(trained.history),
         *_collapse(logits, seen.labels),
     ]
-    for line in remarks:
+    for line in diagnostics:
         report.say(line)
     metrics = {
         "method": config.method,
@@ -172,7 +172,7 @@ def train_and_test(
         "epochs": loop.epochs,
         "seed": config.seed,
         "last_epoch": trained.history[-1].metrics,
-        "remarks": remarks,
+        "diagnostics": diagnostics,
         "seconds": round(time.monotonic() - started, 3),
         "versions": versions(),
     }
@@ -308,8 +308,8 @@ def _collapse(logits: torch.Tensor, labels: NDArray[np.int32]) -> list[str]:
     """What to say of predictions of enough rows to tell that few of the classes were learned."""
     if len(logits) < 2 * logits.shape[1]:
         return []
-    remark = collapse_of(logits.numpy(), labels)
-    return [remark] if remark else []
+    collapse = collapse_of(logits.numpy(), labels)
+    return [collapse] if collapse else []
 
 
 def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> dict[str, Any]:

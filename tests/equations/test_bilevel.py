@@ -223,7 +223,7 @@ def test_mixture_loss_gradients():
 
 
 def test_weighted_targets():
-    found = reweighting.weighted_targets(torch.tensor([1.0, 3.0]), torch.tensor([2, 0]), 3)
+    found = reweighting.weighted_targets(torch.tensor([1.0, 3.0]), torch.eye(3)[[2, 0]])
     assert found.tolist() == [[0, 0, 0.25], [0.75, 0, 0]]
 
 

@@ -20,6 +20,7 @@ from labelfix.nets.classifiers import (
 )
 from labelfix.nets.datasets import FeatureSource, ImageSource
 from labelfix.nets.feature_net import feature_classifier
+from labelfix.predictors.bilevel import upper_losses
 from labelfix.retrain import dividemix, hrp, noise_split
 from labelfix.retrain.checked_accuracy import CheckedAccuracy
 from labelfix.retrain.problem import Problem, Targets
@@ -31,7 +32,9 @@ from labelfix.training.loop import train
 EVERY = [(name, ()) for name in METHODS]
 VARIANTS = [
     *EVERY,
-    *((name, ("clid=true",)) for name in ("ce", "dividemix", "fixmatch")),
+    *((name, ("upper_loss=clid",)) for name in ("ce", "dividemix", "fixmatch")),
+    ("ce", ("upper_loss=small-loss",)),
+    ("hrp", ("upper_loss=small-loss",)),
     ("hrp", ("reliabilities=none", "mixup=none", "contrast=0")),
     ("hrp", ("reliabilities=coupled", "mixup=symmetric", "gate=false")),
 ]
@@ -93,7 +96,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(method, changes, stop_at
     file = tmp_path / "loop.pt"
     with pytest.raises(KeyboardInterrupt):
         train(
-            partial(stopping, method=method, task=task_on(blobs), settings=settings, at=stop_at),
+            partial(stopping, method=method, problem=task_on(blobs), settings=settings, at=stop_at),
             loop(checkpoint_seconds=0),
             checkpoint=file,
         )
@@ -103,9 +106,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(method, changes, stop_at
         assert torch.equal(value, states(resumed)[name]), name
 
 
-def stopping(fabric, *, method, task, settings, at):
+def stopping(fabric, *, method, problem, settings, at):
     """The method, interrupted at a step."""
-    built = METHODS[method].build(fabric, task, settings)
+    built = METHODS[method].build(fabric, problem, settings)
     step, count = built.step, 0
 
     def counted(rows, context):
@@ -183,7 +186,7 @@ def test_an_ensemble_predicts_the_mean_probability_and_energy():
 def test_settings_are_parsed_by_their_types():
     found = settings_of("hrp", ["gate=false", "meta_every=3", "low=0.2", "mixup=none"])
     assert (found.gate, found.meta_every, found.low, found.mixup) == (False, 3, 0.2, "none")
-    assert settings_of("ce", []) == METHODS["ce"].settings
+    assert settings_of("ce", []) == METHODS["ce"].config
     with pytest.raises(InputError, match="elr has no setting 'gate'; --set one of strength"):
         settings_of("elr", ["gate=true"])
 
@@ -340,9 +343,9 @@ def test_dividemix_says_that_ranks_helped():
         EpochReport(epoch=e, epochs=3, metrics={"split_by_rank": f}, seconds=0)
         for e, f in enumerate((0, 0, 1, 1))
     ]
-    (line,) = dividemix.remarks(reports)
+    (line,) = dividemix.diagnose_splits(reports)
     assert "in 2 of 3 epochs" in line
-    assert dividemix.remarks(reports[:2]) == []
+    assert dividemix.diagnose_splits(reports[:2]) == []
 
 
 # --- reliabilities ---------------------------------------------------------------------------
@@ -399,8 +402,9 @@ def test_sure_predictions_replace_labels_after_the_ramp_unless_labels_are_soft(s
 def test_without_checked_rows_hrp_follows_clid():
     blobs = make_blobs(rows=120, checked=0)
     method = built("hrp", blobs)
-    assert not method.upper.clean
-    direction = method.upper.gradient(method.plain[0], torch.Generator().manual_seed(0))
+    assert method.objective.meta.objective.loss is not upper_losses.cross_entropy
+    student = method.students[0]
+    _, direction = method.objective.gradient(student, student.parameters, torch.Generator())
     assert any(value.abs().sum() > 0 for value in direction.values())
     assert {name for name, _ in method.plain[0].named_parameters()} == set(direction)
 
@@ -409,7 +413,7 @@ def test_helpful_labels_have_the_higher_reliability():
     blobs = make_blobs(rows=240, noise=0.4, checked=60)
     task = task_on(blobs)
     trained = train(
-        partial(METHODS["hrp"].build, task=task, config=settings_of("hrp", ())), loop(8)
+        partial(METHODS["hrp"].build, problem=task, config=settings_of("hrp", ())), loop(8)
     )
     memory = trained.modules["memory"]["label_2N"].mean(0).numpy()
     right = blobs.given == blobs.right
@@ -420,10 +424,10 @@ def test_gates_at_their_lower_bound_are_mended_said_and_do_not_stop_learning():
     blobs, nothing = make_blobs(rows=240, noise=0.3, checked=40), np.zeros(240, np.float32)
     task = task_on(blobs, label_reliability=nothing, pseudo_reliability=nothing)
     found = retrain("hrp", task, settings_of("hrp", ["meta_every=1000000"]), loop=loop(12))
-    assert "in 12 of 12 epochs most reliabilities sank" in hrp.remarks(found.history)[0]
+    assert "in 12 of 12 epochs most reliabilities sank" in hrp.diagnose_gates(found.history)[0]
     assert accuracy(found.net, blobs) > 0.85
     measured = retrain("hrp", task, settings_of("hrp", ()), loop=loop(12))
-    assert not hrp.remarks(measured.history)  # a few measurements, and they have risen
+    assert not hrp.diagnose_gates(measured.history)  # a few measurements, and they have risen
 
 
 def closed(guard, right, wrong, **watched):
@@ -487,7 +491,9 @@ def test_predictions_that_got_worse_on_checked_rows_replace_no_labels():
     reports = [
         EpochReport(epoch=e, epochs=4, metrics={"fell": float(e > 2)}, seconds=0) for e in range(5)
     ]
-    assert "after epoch 2 of 4 predictions replaced no more labels" in hrp.remarks(reports)[0]
+    assert (
+        "after epoch 2 of 4 predictions replaced no more labels" in hrp.diagnose_gates(reports)[0]
+    )
 
 
 def test_hrp_says_that_gates_sank():
@@ -495,7 +501,7 @@ def test_hrp_says_that_gates_sank():
         EpochReport(epoch=e, epochs=2, metrics={"starved": f}, seconds=0)
         for e, f in enumerate((0, 0.9, 0.1))
     ]
-    assert "in 1 of 2 epochs" in hrp.remarks(reports)[0]
+    assert "in 1 of 2 epochs" in hrp.diagnose_gates(reports)[0]
 
 
 @pytest.mark.slow

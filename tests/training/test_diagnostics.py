@@ -1,5 +1,6 @@
 """What a training's history says of learning that goes wrong."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from bilevel_tasks import LOOP, quick, task_of
 
 from labelfix.predictors.bilevel.cross_fit import cross_fit
 from labelfix.training.config import EpochReport
-from labelfix.training.diagnostics import alarms
+from labelfix.training.diagnostics import TrainingLog, diagnose_folds
 
 
 def history(*metrics):
@@ -22,17 +23,17 @@ def falling(**last):
     return history(*steps[:-1], steps[-1] | last)
 
 
-def test_no_alarm_where_all_is_well():
-    assert alarms([falling(), falling(barrier_open=0.5)]) == []
+def test_nothing_is_said_where_all_is_well():
+    assert diagnose_folds([falling(), falling(barrier_open=0.5)]) == []
 
 
-def test_alarms_name_the_sign_and_the_folds():
-    (still,) = alarms([falling(teacher_moved=0.0), falling()])
+def test_lines_name_the_sign_and_the_folds():
+    (still,) = diagnose_folds([falling(teacher_moved=0.0), falling()])
     assert still.startswith("the teacher never moved")
     assert still.endswith("(in 1 of 2 folds)")
-    (shut,) = alarms([falling(barrier_open=0.0)] * 2)
+    (shut,) = diagnose_folds([falling(barrier_open=0.0)] * 2)
     assert shut.startswith("the barrier stayed at zero")
-    (rose,) = alarms([falling(upper_loss=1.9)])
+    (rose,) = diagnose_folds([falling(upper_loss=1.9)])
     assert rose.startswith("the upper loss rose")
 
 
@@ -48,11 +49,17 @@ def test_alarms_name_the_sign_and_the_folds():
     ],
 )
 def test_a_rise_is_measured_in_the_loss_s_own_range(losses, rises):
-    told = alarms([history(*({"upper_loss": value} for value in losses))])
-    assert bool(told) == rises
+    found = diagnose_folds([history(*({"upper_loss": value} for value in losses))])
+    assert bool(found) == rises
 
 
-def test_a_teacher_that_never_moves_is_told(blobs):
+def test_a_teacher_that_never_moves_is_named(blobs):
     frozen = quick("mlc", teacher_lr=1e-30)
     found = cross_fit(task_of(blobs(rows=150)), frozen, replace(LOOP, epochs=2))
-    assert [line[:23] for line in found.training_log["alarms"]] == ["the teacher never moved"]
+    assert [line[:23] for line in found.training_log.diagnostics] == ["the teacher never moved"]
+
+
+def test_a_log_is_what_json_can_hold():
+    log = TrainingLog(folds=[falling()], diagnostics=["a line"])
+    assert log.to_dict()["folds"][0][0] == {"upper_loss": 2.0, "teacher_moved": 0.1}
+    assert json.loads(json.dumps(log.to_dict())) == log.to_dict()

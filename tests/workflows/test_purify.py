@@ -373,19 +373,19 @@ def test_a_bilevel_method_trains_on_the_images_themselves(
     assert {"emlc", "emlc-teacher"} == set(summary["training_log"])
 
 
-def test_alarms_are_said(feature_files, tmp_path, few_steps, monkeypatch):
+def test_diagnostics_are_said(feature_files, tmp_path, few_steps, monkeypatch):
     from labelfix.workflows import predict
 
     def quiet(*args, **settings):
         found = real(*args, **settings)
-        found.training_log["alarms"].append("the roof is on fire (in 1 of 5 folds)")
+        found.training_log.diagnostics.append("the roof is on fire (in 1 of 5 folds)")
         return found
 
     real, listener = predict.cross_fit, Listener()
     monkeypatch.setattr(predict, "cross_fit", quiet)
     summary = purify_features(feature_files(), tmp_path / "run", listener, method="clid")
     assert "clid: the roof is on fire (in 1 of 5 folds)" in listener.lines
-    assert "the roof is on fire (in 1 of 5 folds)" in summary["training_log"]["clid"]["alarms"]
+    assert "the roof is on fire (in 1 of 5 folds)" in summary["training_log"]["clid"]["diagnostics"]
 
 
 @pytest.mark.parametrize("method", ["mlc", "emlc", "ebomlc"])

@@ -170,8 +170,8 @@ def test_collapsed_predictions_are_said(features_run, tmp_path, monkeypatch):
     one_sided = torch.tensor([5.0, 0.0, 0.0]).expand(200, 3).clone()
     monkeypatch.setattr(retrain, "predict_logits", lambda net, source: one_sided)
     metrics = retrain.run(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
-    (remark,) = metrics["remarks"]
-    assert remark.startswith("predictions collapsed onto 1 of 3 classes")
+    (line,) = metrics["diagnostics"]
+    assert line.startswith("predictions collapsed onto 1 of 3 classes")
 
 
 def test_without_a_test_table_the_training_rows_are_predicted(features_run, tmp_path):
@@ -405,8 +405,11 @@ def test_targets_by_hand():
     ("settings", "message"),
     [
         ({"method": "magic"}, "--method is 'magic'; use one of ce, dividemix, elr"),
-        ({"changes": ("clid=perhaps",)}, "--set clid=perhaps: 'perhaps' is neither true nor"),
-        ({"changes": ("magic=1",)}, "ce has no setting 'magic'; --set one of clid"),
+        (
+            {"method": "hrp", "changes": ("gate=perhaps",)},
+            "--set gate=perhaps: 'perhaps' is neither true nor",
+        ),
+        ({"changes": ("magic=1",)}, "ce has no setting 'magic'; --set one of upper_loss"),
         ({"method": "hrp", "changes": ("low=x",)}, "--set low=x: could not .*; use a value like"),
         ({"method": "hrp", "changes": ("mixup=odd",)}, "mixup must be one of asymmetric"),
         ({"labels": "true"}, "--labels is 'true'"),

@@ -1,34 +1,16 @@
-"""What a bilevel method is made of: a rule, a teacher, an upper loss and settings."""
+"""Settings that all bilevel methods share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated
 
-from torch import Tensor
-
-from labelfix.predictors.bilevel.fold_data import FoldTask
-from labelfix.predictors.bilevel.teachers import Teacher
-from labelfix.predictors.bilevel.upper_losses import STEERED_BY_CHECKED
 from labelfix.ranges import AtLeastOne, BelowOne, NotNegative, OneOf, Positive, check_settings
-from labelfix.training.config import StepContext
-
-if TYPE_CHECKING:
-    from labelfix.predictors.bilevel.trainer import FoldTrainer
-
-
-class Rule(Protocol):
-    """What a method does with some noisy rows: the student's steps and the teacher's."""
-
-    def step(self, trainer: FoldTrainer, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
-        """Scalars, "loss" and "upper" among them."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class BilevelConfig:
-    """Settings that all bilevel methods share.
+    """Settings of student, teacher and upper loss.
 
     Attributes:
         batch: noisy rows of one student step.
@@ -66,29 +48,3 @@ class BilevelConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BilevelMethod:
-    """A bilevel method.
-
-    Attributes:
-        rule: what a step does.
-        make_teacher: the untrained teacher for a task.
-        upper: name of the upper loss.
-        config: settings.
-    """
-
-    rule: Rule
-    make_teacher: Callable[[FoldTask], Teacher]
-    upper: str
-    config: BilevelConfig = BilevelConfig()
-
-    @property
-    def needs_checked(self) -> bool:
-        """Whether checked rows steer it; they then stay out of the noisy rows."""
-        return self.upper in STEERED_BY_CHECKED
-
-    def student_batch(self, rows: int) -> int:
-        """Rows of one student step: the config's, fewer where rows are few."""
-        return min(self.config.batch, max(16, rows // (8 * self.config.student_steps)))

@@ -6,21 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from labelfix.predictors.bilevel.config import BilevelMethod
-from labelfix.predictors.bilevel.fold_data import Batch, FoldTask
+from labelfix.predictors.bilevel.fold_data import FoldTask
+from labelfix.predictors.bilevel.method import BilevelMethod
+from labelfix.predictors.bilevel.rows_in_view import Batch
 from labelfix.predictors.bilevel.snapshots import Snapshots
-from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import EpochReport, LoopConfig, Trained
 from labelfix.training.devices import pick_device, pick_precision
-from labelfix.training.diagnostics import alarms
+from labelfix.training.diagnostics import TrainingLog, diagnose_folds
 from labelfix.training.loop import train
 
 _BATCH = 512
@@ -28,35 +26,35 @@ _BATCH = 512
 
 @dataclass(frozen=True, kw_only=True)
 class CrossFitted:
-    """What all folds' learners say.
+    """What the models of all folds say.
 
     Attributes:
         log_probabilities: ``(N, K)`` float32, the students', each row by a model that saw none of
             its labels.
         corrected: ``(N, K)`` float32, log of the teachers' corrected labels, by teachers that saw
             the row's given label only as their input; None = the teacher has none.
-        training_log: each fold's reports, and the alarms.
+        training_log: each fold's reports, and what they show.
     """
 
     log_probabilities: NDArray[np.float32]
     corrected: NDArray[np.float32] | None
-    training_log: dict[str, Any]
+    training_log: TrainingLog
 
 
 def cross_fit(
     task: FoldTask,
-    plan: BilevelMethod,
+    method: BilevelMethod,
     loop: LoopConfig,
     *,
     scratch: Path | None = None,
     on_epoch: Callable[[int, int, EpochReport], None] = lambda done, total, report: None,
 ) -> CrossFitted:
-    """Train a plan's student and teacher for every fold, and predict the fold.
+    """Train a method's student and teacher for every fold, and predict the fold.
 
     Args:
         task: the rows.
-        plan: the method.
-        loop: how; its batch size is the plan's.
+        method: of :data:`labelfix.predictors.bilevel.registry.METHODS`, or another.
+        loop: how; its batch size is the method's.
         scratch: a folder for checkpoints; an interrupted run goes on from there.
         on_epoch: called with (epochs done, epochs in all folds, the epoch's report).
 
@@ -64,29 +62,28 @@ def cross_fit(
         DegenerateLearningError: a loss is not finite, or a fold leaves no rows to learn from.
     """
     device = pick_device(loop.device)
-    logs_NK = np.empty((len(task.folds), task.classes), np.float32)
+    logs_NK = np.empty((len(task.annotations), task.classes), np.float32)
     corrected_NK = np.full_like(logs_NK, np.nan)
     histories = []
-    settings = _loop_of(task, plan, loop)
+    settings = _loop_of(task, method, loop)
     for fold in range(task.fold_count):
 
         def tell(report: EpochReport, before: int = fold * settings.epochs) -> None:
             on_epoch(before + report.epoch, task.fold_count * settings.epochs, report)
 
         trained = train(
-            partial(_build, task=task, plan=plan, fold=fold),
+            partial(method.build, task=task, fold=fold),
             replace(settings, seed=_fold_seed(loop.seed, fold)),
             checkpoint=None if scratch is None else scratch / f"fold{fold}.pt",
             on_epoch=tell,
         )
-        rows = np.flatnonzero(task.folds == fold)
-        logs_NK[rows], corrected_NK[rows] = _predict(task, plan, trained, rows, device)
+        rows = np.flatnonzero(task.annotations.folds == fold)
+        logs_NK[rows], corrected_NK[rows] = _predict(task, method, trained, rows, device)
         histories.append(trained.history)
-    metrics = [[report.metrics for report in history] for history in histories]
     return CrossFitted(
         log_probabilities=logs_NK,
         corrected=None if np.isnan(corrected_NK).any() else corrected_NK,
-        training_log={"folds": metrics, "alarms": alarms(histories)},
+        training_log=TrainingLog(folds=histories, diagnostics=diagnose_folds(histories)),
     )
 
 
@@ -94,37 +91,34 @@ def _fold_seed(seed: int, fold: int) -> int:
     return seed * 64 + fold
 
 
-def _loop_of(task: FoldTask, plan: BilevelMethod, loop: LoopConfig) -> LoopConfig:
-    """The loop for this plan. No loss is scaled here, so that half precision would underflow."""
-    batch = plan.student_batch(task.noisy_rows) * plan.config.student_steps
+def _loop_of(task: FoldTask, method: BilevelMethod, loop: LoopConfig) -> LoopConfig:
+    """The loop for this method. No loss is scaled here, so that half precision would underflow."""
+    batch = method.student_batch(task.noisy_rows) * method.config.student_steps
     precision = pick_precision(pick_device(loop.device), loop.precision)
     precision = "32-true" if precision == "16-mixed" else precision
     return replace(loop, batch_size=batch, precision=precision)
 
 
-def _build(fabric: Fabric, *, task: FoldTask, plan: BilevelMethod, fold: int) -> FoldTrainer:
-    return FoldTrainer(fabric, task=task, plan=plan, fold=fold)
-
-
 @torch.no_grad()
 def _predict(
     task: FoldTask,
-    plan: BilevelMethod,
+    method: BilevelMethod,
     trained: Trained,
     rows: NDArray[np.int64],
     device: torch.device,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | float]:
     """The snapshots' mean prediction of some rows, and the teacher's corrected labels."""
-    snapshots = Snapshots(task.make_student(), plan.config.snapshots)
-    teacher = plan.make_teacher(task)
+    snapshots = Snapshots(task.make_student(), method.config.snapshots)
+    teacher = method.make_teacher(task)
     nets: tuple[tuple[str, nn.Module], ...] = (("snapshots", snapshots), ("teacher", teacher))
     for name, net in nets:
         net.load_state_dict(trained.modules[name])
         net.to(device).eval()
     source, frozen = task.source.to(device), task.frozen.to(device)
+    given_N = torch.from_numpy(task.annotations.given.astype(np.int64))
     logs, corrected = [], []
     for part in torch.from_numpy(rows).split(_BATCH):
-        x, given_B = source.test_batch(part), torch.from_numpy(task.given)[part].long().to(device)
+        x, given_B = source.test_batch(part), given_N[part].to(device)
         p_BK = snapshots(x)
         labels_B = given_B.clamp_min(0)
         batch = Batch(x=x, features=frozen.test_batch(part), labels=labels_B, given=labels_B)

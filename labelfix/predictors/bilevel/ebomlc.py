@@ -15,7 +15,7 @@ from torch import Tensor
 from labelfix.equations import ebomlc as eq
 from labelfix.equations.mlc import lower_loss
 from labelfix.equations.weight_vectors import combine, inner
-from labelfix.predictors.bilevel.fold_data import Batch
+from labelfix.predictors.bilevel.rows_in_view import Batch
 from labelfix.predictors.bilevel.student import average
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import StepContext

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labelfix.equations import emlc as eq
 from labelfix.equations.mlc import lower_loss, teacher_gradient
-from labelfix.predictors.bilevel.fold_data import Batch
+from labelfix.predictors.bilevel.rows_in_view import Batch
 from labelfix.predictors.bilevel.teachers import GatedTeacher
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import StepContext
@@ -57,7 +57,7 @@ class EMLC:
         return {"loss": loss, "upper": upper, "teacher_loss": own}
 
     def own_loss(self, trainer: FoldTrainer, generator: torch.Generator) -> Tensor:
-        """``L_CE + L_BCE`` of Eq. 12: clean rows right, corrupted labels told from right ones."""
+        """``L_CE + L_BCE`` of Eq. 12: clean rows right, corrupted labels apart from right ones."""
         teacher = trainer.teacher
         assert isinstance(teacher, GatedTeacher)
         clean = trainer.data.strong_batch(trainer.meta_rows(), generator)

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from labelfix.annotations import Annotations
 from labelfix.errors import DegenerateLearningError
 from labelfix.features.standardise import Design, Matrix
 from labelfix.nets.datasets import BatchSource, ImageSource
+from labelfix.predictors.bilevel.rows_in_view import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +26,13 @@ class FoldTask:
         source: the N rows as the student sees them: images or features.
         frozen: the same rows as frozen features: what label correctors read beside the label, and
             where CLID finds the data's structure. For rows of features, the source itself.
-        given: ``(N,)`` int32 codes, -1 = no label.
-        checked: ``(N,)`` int32 right codes, -1 = not checked.
-        folds: ``(N,)`` int8.
-        classes: K.
+        annotations: of the N rows.
         make_student: makes the untrained classifier from torch's global generator; picklable.
     """
 
     source: BatchSource
     frozen: FeatureRows
-    given: NDArray[np.int32]
-    checked: NDArray[np.int32]
-    folds: NDArray[np.int8]
-    classes: int
+    annotations: Annotations
     make_student: Callable[[], nn.Module]
 
     @property
@@ -45,32 +41,19 @@ class FoldTask:
         return self.source is not self.frozen
 
     @property
+    def classes(self) -> int:
+        """K."""
+        return self.annotations.classes
+
+    @property
     def fold_count(self) -> int:
-        return int(self.folds.max()) + 1
+        return len(self.annotations.fold_numbers)
 
     @property
     def noisy_rows(self) -> int:
         """About how many rows with a label a fold's trainer sees."""
-        labelled = int(((self.given >= 0) | (self.checked >= 0)).sum())
+        labelled = int((self.annotations.best_known >= 0).sum())
         return labelled * (self.fold_count - 1) // self.fold_count
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Some rows on the device.
-
-    Attributes:
-        x: the student's inputs.
-        features: ``(B, D)``, frozen.
-        labels: ``(B,)`` codes; of checked rows the right ones.
-        given: ``(B,)`` codes as somebody gave them, which is what a teacher corrects; where nobody
-            did, the labels.
-    """
-
-    x: Tensor
-    features: Tensor
-    labels: Tensor
-    given: Tensor
 
 
 class FoldRows:
@@ -80,32 +63,41 @@ class FoldRows:
         task: all rows.
         fold: the fold that is hidden.
         device: where batches are served.
-        clean_apart: whether checked rows stay out of the noisy ones; else their right labels stand
-            in for the given ones.
+        clean_apart: whether clean rows stay out of the noisy ones; else their verified labels
+            stand in for the given ones.
+
+    Attributes:
+        visible, clean, noisy, classes: see
+            :class:`labelfix.predictors.bilevel.rows_in_view.RowsInView`.
 
     Raises:
-        DegenerateLearningError: no row with a label is left, or too few checked ones where those
+        DegenerateLearningError: no row with a label is left, or too few clean ones where those
             steer: none, or of images one, since batch normalisation needs two.
     """
 
     def __init__(
         self, task: FoldTask, fold: int, device: torch.device, *, clean_apart: bool
     ) -> None:
-        self.task, self.device = task, device
+        self.task, self.device, self.classes = task, device, task.classes
         self.source, self.frozen = task.source.to(device), task.frozen.to(device)
-        seen, checked = task.folds != fold, task.checked >= 0
-        known = np.where(checked, task.checked, task.given).astype(np.int64)
-        noisy = seen & (known >= 0) & ~(checked & clean_apart)
-        self.noisy = torch.from_numpy(np.flatnonzero(noisy))
-        self.clean = torch.from_numpy(np.flatnonzero(seen & checked))
-        self.labels_N = torch.from_numpy(np.where(seen, known, -1)).to(device)
-        given = np.where(task.given >= 0, task.given, known).astype(np.int64)
-        self.given_N = torch.from_numpy(np.where(seen, given, -1)).to(device)
+        seen = task.annotations.hiding(fold)
+        known = seen.best_known.astype(np.int64)
+        self.visible = torch.arange(len(known))
+        self.noisy = torch.from_numpy(np.flatnonzero((known >= 0) & ~(seen.is_clean & clean_apart)))
+        self.clean = torch.from_numpy(np.flatnonzero(seen.is_clean))
+        self.labels_N = torch.from_numpy(known).to(device)
+        given = np.where(seen.given >= 0, seen.given, known).astype(np.int64)
+        self.given_N = torch.from_numpy(given).to(device)
         if not len(self.noisy):
             raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
         if clean_apart and len(self.clean) < (2 if task.images else 1):
             left = "only one" if len(self.clean) else "no"
             raise DegenerateLearningError(f"fold {fold}: {left} checked row is left; check more")
+
+    @property
+    def features(self) -> Matrix:
+        """``(N, D)``, the frozen ones."""
+        return self.frozen.features
 
     def batch(self, rows: Tensor, generator: torch.Generator | None) -> Batch:
         """Rows by number (int64, CPU), augmented with a generator, else as they are."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labelfix.equations.mlc import lower_loss, teacher_gradient
-from labelfix.predictors.bilevel.fold_data import Batch
+from labelfix.equations.mlc import lower_loss
+from labelfix.predictors.bilevel.meta_step import through_one_step
+from labelfix.predictors.bilevel.rows_in_view import Batch
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import StepContext
 
@@ -18,7 +19,7 @@ class MetaWeightNet:
     """The rule: virtual step, meta step, actual step (CLID-MU, Eq. 4 to 6, Algorithm 1).
 
     The teacher moves at the first of the config's ``student_steps``. Differs: the papers' tables
-    have 1; CLID-MU names more as a way to save, and CLID's plan has 5.
+    have 1; CLID-MU names more as a way to save, and ``clid`` has 5.
     """
 
     def step(self, trainer: FoldTrainer, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
@@ -40,16 +41,16 @@ class MetaWeightNet:
         self, trainer: FoldTrainer, batch: Batch, logs_BK: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The teacher follows the upper loss's gradient through one step (Eq. 5, 10)."""
-        student = trainer.student
         targets_BK = trainer.targets(batch, logs_BK, generator)
-        gradient = student.gradient(lower_loss(targets_BK, logs_BK), keep_graph=True)
-        ahead, pull = student.ahead(gradient)
-        upper, after = trainer.upper_gradient(ahead, trainer.meta_batch(generator))
-        tangent_BK = student.tangent(batch.x, pull(after))
-        found = teacher_gradient(targets_BK, trainer.teacher_parameters, tangent_BK)
+        made = through_one_step(
+            trainer.student, batch.x, logs_BK, targets_BK, trainer.teacher_parameters,
+            lambda ahead: trainer.upper_gradient(ahead, trainer.meta_batch(generator)),
+            keep_graph=True,
+        )  # fmt: skip
+        found = made.teacher_gradient
         penalty = trainer.teacher.penalty(batch)
         if penalty is not None:
             own = torch.autograd.grad(penalty, trainer.teacher_parameters, materialize_grads=True)
             found = [part + more for part, more in zip(found, own, strict=True)]
         trainer.move_teacher(found)
-        return upper
+        return made.upper

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
-from labelfix.equations.mlc import lower_loss, projected_discount, teacher_gradient
+from labelfix.equations.mlc import lower_loss, projected_discount
 from labelfix.equations.weight_vectors import Direction
+from labelfix.predictors.bilevel.meta_step import through_one_step
 from labelfix.predictors.bilevel.trainer import FoldTrainer
 from labelfix.training.config import StepContext
 
@@ -31,15 +33,15 @@ class MLC:
             logs_BK = student.log_probs(batch.x, remember=True)
             targets_BK = trainer.targets(batch, logs_BK, generator)
             loss = lower_loss(targets_BK, logs_BK)
-            gradient = student.gradient(loss)
-            ahead, pull = student.ahead(gradient)
-            upper, after = trainer.upper_gradient(ahead, meta)
-            tangent_BK = student.tangent(batch.x, pull(after))
-            new = teacher_gradient(targets_BK, trainer.teacher_parameters, tangent_BK)
+            made = through_one_step(
+                student, batch.x, logs_BK, targets_BK, trainer.teacher_parameters,
+                partial(trainer.upper_gradient, meta=meta),
+            )  # fmt: skip
+            after, new = made.upper_gradient, made.teacher_gradient
             if before is not None:
                 kept = projected_discount(after, before, student.rate())
                 new = [fresh + kept * old for fresh, old in zip(new, found, strict=True)]
             found, before = new, after
-            student.step(gradient)
+            student.step(made.gradient)
         trainer.move_teacher(found)
-        return {"loss": loss, "upper": upper}
+        return {"loss": loss.detach(), "upper": made.upper}

@@ -4,53 +4,69 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labelfix.predictors.bilevel.config import BilevelConfig, BilevelMethod
+from labelfix.predictors.bilevel.config import BilevelConfig
 from labelfix.predictors.bilevel.ebomlc import EBOMLC, MLC_D
 from labelfix.predictors.bilevel.emlc import EMLC
 from labelfix.predictors.bilevel.fold_data import FoldTask
 from labelfix.predictors.bilevel.meta_weight_net import MetaWeightNet
+from labelfix.predictors.bilevel.method import BilevelMethod
 from labelfix.predictors.bilevel.mlc import MLC
-from labelfix.predictors.bilevel.teachers import GatedTeacher, LabelCorrector, Rectifier, WeightNet
+from labelfix.predictors.bilevel.teachers import (
+    GatedTeacher,
+    LabelCorrector,
+    Rectifier,
+    WeightTeacher,
+)
 
 METHODS = {
-    "mlc": BilevelMethod(rule=MLC(), make_teacher=LabelCorrector.for_task, upper="ce-clean"),
-    "mlc-d": BilevelMethod(rule=MLC_D, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
-    "emlc": BilevelMethod(
-        rule=EMLC(),
-        make_teacher=GatedTeacher.for_task,
-        upper="ce-clean",
-        config=BilevelConfig(lr=0.02),
+    "mlc": BilevelMethod(
+        title="MLC: a net corrects the labels", rule=MLC(), make_teacher=LabelCorrector.for_task
     ),
-    "ebomlc": BilevelMethod(rule=EBOMLC, make_teacher=LabelCorrector.for_task, upper="ce-clean"),
+    "mlc-d": BilevelMethod(
+        title="MLC-D: the same by first derivatives",
+        rule=MLC_D, make_teacher=LabelCorrector.for_task,
+    ),
+    "emlc": BilevelMethod(
+        title="EMLC: a gate trusts labels or a second net",
+        rule=EMLC(), make_teacher=GatedTeacher.for_task, config=BilevelConfig(lr=0.02),
+    ),
+    "ebomlc": BilevelMethod(
+        title="EBOMLC: MLC-D with a barrier", rule=EBOMLC, make_teacher=LabelCorrector.for_task
+    ),
     "mw-net": BilevelMethod(
-        rule=MetaWeightNet(), make_teacher=WeightNet.for_task, upper="ce-clean"
+        title="Meta-Weight-Net: a net weighs the rows",
+        rule=MetaWeightNet(), make_teacher=WeightTeacher.for_task, steerable=True,
     ),
     "clid": BilevelMethod(
-        rule=MetaWeightNet(),
-        make_teacher=WeightNet.for_task,
-        upper="clid",
+        title="CLID-MU: the same, steered without clean rows",
+        rule=MetaWeightNet(), make_teacher=WeightTeacher.for_task,
+        upper_loss="clid", steerable=True,
         config=BilevelConfig(student_steps=5, warm_up=0.25, tolerance=1e-3),
     ),
-    "vri": BilevelMethod(rule=MetaWeightNet(), make_teacher=Rectifier.for_task, upper="clid"),
-}
-STEERABLE = ("clid", "mw-net", "vri")  # by any upper loss
+    "vri": BilevelMethod(
+        title="VRI: random vectors rectify the losses",
+        rule=MetaWeightNet(), make_teacher=Rectifier.for_task,
+        upper_loss="clid", steerable=True,
+    ),
+}  # fmt: skip
+STEERABLE = tuple(name for name, method in METHODS.items() if method.steerable)
 
 
-def method_for(name: str, upper_loss: str = "auto", *, checked: bool) -> BilevelMethod:
-    """The plan of a method.
+def method_for(name: str, upper_loss: str = "auto", *, clean: bool) -> BilevelMethod:
+    """A method with its upper loss.
 
     Args:
         name: of :data:`METHODS`.
-        upper_loss: for those of :data:`STEERABLE`; "auto" = the plan's own, or CLID where that
-            needs checked rows and there are none.
-        checked: whether rows are checked.
+        upper_loss: for steerable ones; "auto" = the method's own, or CLID where that needs clean
+            rows and there are none.
+        clean: whether there are clean rows.
     """
-    plan = METHODS[name]
-    if name not in STEERABLE:
-        return plan
+    method = METHODS[name]
+    if not method.steerable:
+        return method
     if upper_loss != "auto":
-        return replace(plan, upper=upper_loss)
-    return replace(plan, upper="clid") if plan.needs_checked and not checked else plan
+        return replace(method, upper_loss=upper_loss)
+    return replace(method, upper_loss="clid") if method.needs_clean and not clean else method
 
 
 IMAGE_EPOCHS = 15
@@ -58,18 +74,18 @@ EMLC_STEPS = 5  # of the student to one of the teacher, on images: the paper's k
 FEATURE_PASSES, FEATURE_STEPS = 6, 300
 
 
-def sized(plan: BilevelMethod, task: FoldTask) -> tuple[BilevelMethod, int]:
-    """A plan with settings that suit the task, and its epochs.
+def sized(method: BilevelMethod, task: FoldTask) -> tuple[BilevelMethod, int]:
+    """A method with settings that suit the task, and its epochs.
 
-    Images: the plan's own settings, and EMLC's 15 epochs from pretrained weights (and its k = 5).
+    Images: the method's own settings, and EMLC's 15 epochs from pretrained weights (and its k = 5).
     Features: AdamW, larger batches, and few passes, but 300 steps at least, each with one of the
     correctors' teachers.
     """
     if task.images:
-        if isinstance(plan.rule, EMLC):
-            plan = replace(plan, config=replace(plan.config, student_steps=EMLC_STEPS))
-        return plan, IMAGE_EPOCHS
-    config = replace(plan.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)
-    plan = replace(plan, config=config)
-    a_pass = task.noisy_rows // plan.student_batch(task.noisy_rows)
-    return plan, max(FEATURE_PASSES, -(-FEATURE_STEPS // max(1, a_pass)))
+        if isinstance(method.rule, EMLC):
+            method = replace(method, config=replace(method.config, student_steps=EMLC_STEPS))
+        return method, IMAGE_EPOCHS
+    config = replace(method.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)
+    method = replace(method, config=config)
+    a_pass = task.noisy_rows // method.student_batch(task.noisy_rows)
+    return method, max(FEATURE_PASSES, -(-FEATURE_STEPS // max(1, a_pass)))

@@ -30,12 +30,26 @@ class Student:
 
     The net stays in the mode it is in. Only :meth:`log_probs` moves its running statistics, and
     only :meth:`step` its weights.
+
+    Args:
+        fabric: of the worker process.
+        net: the plain classifier.
+        optimizer: the plain optimizer.
+        compiled: whether the tangent runs under ``torch.compile``.
+        precise: whether all is computed in float32, whatever precision the training has.
     """
 
     def __init__(
-        self, fabric: Fabric, net: nn.Module, optimizer: Optimizer, *, compiled: bool = False
+        self,
+        fabric: Fabric,
+        net: nn.Module,
+        optimizer: Optimizer,
+        *,
+        compiled: bool = False,
+        precise: bool = False,
     ) -> None:
         self.fabric, self.net, self.optimizer = fabric, net, optimizer
+        self._autocast = nullcontext if precise else fabric.autocast
         self._compiled = compiled_log_prob_tangent(net) if compiled else None
         self._random_state: list[Tensor] = []
         self._outputs: list[Tensor] = []
@@ -52,17 +66,29 @@ class Student:
         """
         self._random_state = _random_state(x.device)
         memory = Remembering()
-        with self.fabric.autocast(), memory if remember else nullcontext():
+        with self._autocast(), memory if remember else nullcontext():
             logits_BK = self.net(x)
         self._outputs = memory.outputs
         return wide(logits_BK).log_softmax(1)
 
-    def log_probs_at(self, parameters: Direction, x: Tensor) -> Tensor:
-        """The same at other weights; the running statistics stay."""
+    def look(self, x: Tensor) -> Tensor:
+        """The same, but neither the running statistics nor torch's generators move.
+
+        For a step that is taken elsewhere: it then sees the dropout masks that this saw.
+        """
+        self._random_state, self._outputs = _random_state(x.device), []
+        with _Replay(self._random_state, x.device):
+            return self.log_probs_at(self.parameters, x)
+
+    def logits_at(self, parameters: Direction, x: Tensor) -> Tensor:
+        """Logits ``(B, K)`` at other weights; the running statistics stay."""
         buffers = {name: value.detach().clone() for name, value in self.net.named_buffers()}
-        with self.fabric.autocast():
-            logits_BK = functional_call(self.net, {**parameters, **buffers}, (x,))
-        return wide(logits_BK).log_softmax(1)
+        with self._autocast():
+            return wide(functional_call(self.net, {**parameters, **buffers}, (x,)))
+
+    def log_probs_at(self, parameters: Direction, x: Tensor) -> Tensor:
+        """Log-probabilities likewise."""
+        return self.logits_at(parameters, x).log_softmax(1)
 
     def replayed(self, parameters: Direction, x: Tensor) -> Tensor:
         """:meth:`log_probs_at` without a graph, under the dropout masks of the last batch."""
@@ -103,19 +129,25 @@ class Student:
         In the net's mode, and under the dropout masks of that batch: the last one, or the one that
         ``moment`` was taken after.
         """
+        return self.log_probs_and_tangent(x, direction, moment)[1]
+
+    def log_probs_and_tangent(
+        self, x: Tensor, direction: Direction, moment: Moment | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Both, ``(B, K)`` each; see :meth:`tangent`."""
         state = self._random_state if moment is None else moment.random_state
         outputs = self._outputs if moment is None else []
         point = {} if moment is None else moment.weights
         with (
             _Replay(state, x.device),
             sdpa_kernel(SDPBackend.MATH),  # fused attention has no forward mode
-            self.fabric.autocast(),
+            self._autocast(),
         ):
             buffers = dict(self.net.named_buffers())
             if self._compiled is not None and not torch.is_autocast_enabled(x.device.type):
                 here = point or self.parameters
-                return self._compiled(here, buffers, x, direction, outputs)[1]
-            return log_prob_tangent(self.net, point, buffers, x, direction, outputs=outputs)[1]
+                return self._compiled(here, buffers, x, direction, outputs)
+            return log_prob_tangent(self.net, point, buffers, x, direction, outputs=outputs)
 
     def step(self, gradient: Direction) -> None:
         """The real step."""

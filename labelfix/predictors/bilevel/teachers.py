@@ -1,8 +1,6 @@
 """Teachers: from a row and its given label to the target that its student learns.
 
-A new one needs no other file. Its :meth:`Teacher.for_task` goes into a
-``config.BilevelMethod``; one that ``purify --method`` shall know is a row of
-``registry.METHODS``.
+A new one needs no other file; a method in ``registry.py`` names it.
 """
 
 from __future__ import annotations
@@ -20,7 +18,9 @@ from labelfix.equations.reweighting import (
     weighted_targets,
 )
 from labelfix.equations.tangents import wide
-from labelfix.predictors.bilevel.fold_data import Batch, FoldTask
+from labelfix.nets.weight_net import WeightNet
+from labelfix.predictors.bilevel.fold_data import FoldTask
+from labelfix.predictors.bilevel.rows_in_view import Batch
 
 EMBEDDING = 128  # of a label, in MLC's and EMLC's teachers
 
@@ -52,6 +52,14 @@ class Teacher(nn.Module):
     def penalty(self, batch: Batch) -> Tensor | None:
         """A loss of its own beside the upper loss, a scalar; None = it has none."""
         return None
+
+
+class NoTeacher(Teacher):
+    """For methods that read their targets off one tangent and remember nothing."""
+
+    @classmethod
+    def for_task(cls, task: FoldTask) -> Self:
+        return cls()
 
 
 class LabelCorrector(Teacher):
@@ -154,38 +162,23 @@ class GatedTeacher(Teacher):
         return gated_targets(gate_B.sigmoid(), batch.given, logits_BK.softmax(1))
 
 
-class WeightNet(Teacher):
-    """Meta-Weight-Net's teacher: 1-100-1 with a sigmoid, from a row's loss to its weight.
-
-    Differs: the papers draw the first layer's kinks around a loss of 0, where half of the units
-    see no loss at all; here they spread over ``[0, LOSSES]``, where cross-entropies lie. The last
-    layer starts small, so that the weights start nearly even.
-    """
-
-    LOSSES = 5.0
+class WeightTeacher(Teacher):
+    """Meta-Weight-Net's and WNet-CLID's teacher: a weight net in front of the rows' labels."""
 
     def __init__(self, hidden: int = 100) -> None:
         super().__init__()
-        slope_H = torch.randn(hidden)
-        self.slope = nn.Parameter(slope_H)
-        self.offset = nn.Parameter(-slope_H * self.LOSSES * torch.rand(hidden))
-        self.last = nn.Parameter(0.1 * torch.randn(hidden) / hidden**0.5)
-        self.bias = nn.Parameter(torch.zeros(()))
+        self.net = WeightNet(hidden)
 
     @classmethod
     def for_task(cls, task: FoldTask) -> Self:
         return cls()
 
-    def forward(self, losses_B: Tensor) -> Tensor:
-        """Raw weights in (0, 1), ``(B,)``."""
-        hidden_BH = torch.relu(losses_B[:, None] * self.slope + self.offset)
-        return torch.sigmoid(hidden_BH @ self.last + self.bias)
-
     def targets(
         self, batch: Batch, log_probs_BK: Tensor, generator: torch.Generator | None
     ) -> Tensor:
+        onehot_BK = F.one_hot(batch.labels, log_probs_BK.shape[1])
         losses_B = -log_probs_BK.gather(1, batch.labels[:, None])[:, 0]
-        return weighted_targets(self(losses_B), batch.labels, log_probs_BK.shape[1])
+        return weighted_targets(self.net(losses_B), onehot_BK)
 
 
 class Rectifier(Teacher):

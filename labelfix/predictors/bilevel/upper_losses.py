@@ -1,4 +1,7 @@
-"""Upper losses: what a teacher is steered by, and on which rows. A new one is an entry below.
+"""Upper losses: what steers a teacher, a weight or a reliability, and on which rows.
+
+A new one is an entry of :data:`UPPER_LOSSES`: bilevel methods, learned weights in retraining and
+HRP's reliabilities then know it, and the command line lists it.
 
 The five that CLID-MU compares (Hu et al., KDD 2025, Sec. 5.1), and CLID on a sparse graph.
 """
@@ -17,26 +20,23 @@ from torch import Tensor
 
 from labelfix.equations.clid import clid_loss, star_clid_loss
 from labelfix.features.neighbours import NeighbourConfig, nearest
-from labelfix.predictors.bilevel.fold_data import Batch, FoldRows
+from labelfix.predictors.bilevel.rows_in_view import Batch, RowsInView
 
 NEIGHBOURS = 9  # of an anchor in the sparse graph
 
 Losses = NDArray[np.float32]
 
 
-def _as_is(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    return rows[torch.randperm(len(rows), generator=generator)[:size]]
-
-
 @dataclass(frozen=True, kw_only=True)
-class UpperLoss:
-    """An upper loss, made for one fold's rows.
+class Objective:
+    """An upper loss for some rows in view.
 
     Attributes:
         rows: the meta set's row numbers, int64.
-        loss: of the student's logits ``(B, K)`` on a batch of these, a scalar.
-        augment: whether the student sees the rows as in training.
-        draw: some of the rows for a step; all of them, or about ``size``.
+        loss: of a net's logits ``(B, K)`` on a batch of these, a scalar.
+        augment: whether the net sees the rows as in training.
+        company: the rows that a batch holds for each of the drawn ones, ``(B,)`` to ``(B M,)``.
+        size: M, how many these are.
         choose_again: new rows by the noisy rows' losses, at the start of an epoch; None = the rows
             stay.
     """
@@ -44,13 +44,14 @@ class UpperLoss:
     rows: Tensor
     loss: Callable[[Tensor, Batch], Tensor]
     augment: bool = True
-    draw: Callable[[Tensor, int, torch.Generator], Tensor] = _as_is
+    company: Callable[[Tensor], Tensor] = lambda rows: rows
+    size: int = 1
     choose_again: Callable[[Losses], Tensor] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaSet:
-    """How rows for an upper loss are found.
+class ObjectiveConfig:
+    """How an objective's rows are found.
 
     Attributes:
         rows: at most so many.
@@ -61,6 +62,21 @@ class MetaSet:
     rows: int = 1000
     temperature: float = 0.5
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperLoss:
+    """An upper loss.
+
+    Attributes:
+        title: what it is, in a few words.
+        needs: what there must be: "clean" rows, "features" of all rows.
+        build: makes it for the rows in view.
+    """
+
+    title: str
+    needs: tuple[str, ...] = ()
+    build: Callable[[RowsInView, ObjectiveConfig], Objective]
 
 
 def cross_entropy(logits_BK: Tensor, batch: Batch) -> Tensor:
@@ -74,17 +90,17 @@ def mean_absolute_error(logits_BK: Tensor, batch: Batch) -> Tensor:
     return 2 - 2 * p_BK.gather(1, batch.labels[:, None]).mean()
 
 
-def ce_clean(data: FoldRows, settings: MetaSet) -> UpperLoss:
-    """Cross-entropy on the checked rows."""
-    return UpperLoss(rows=data.clean, loss=cross_entropy)
+def ce_clean(view: RowsInView, config: ObjectiveConfig) -> Objective:
+    """Cross-entropy on the clean rows."""
+    return Objective(rows=view.clean, loss=cross_entropy)
 
 
-def ce_noisy(data: FoldRows, settings: MetaSet) -> UpperLoss:
+def ce_noisy(view: RowsInView, config: ObjectiveConfig) -> Objective:
     """Cross-entropy on given labels, the classes in equal shares: CE(n)."""
-    return UpperLoss(rows=_balanced(data, settings), loss=cross_entropy)
+    return Objective(rows=_balanced(view, config), loss=cross_entropy)
 
 
-def small_loss(data: FoldRows, settings: MetaSet) -> UpperLoss:
+def small_loss(view: RowsInView, config: ObjectiveConfig) -> Objective:
     """Cross-entropy on the rows of smallest loss in each class, the classes in equal shares: CE(p).
 
     Chosen anew every epoch.
@@ -94,74 +110,81 @@ def small_loss(data: FoldRows, settings: MetaSet) -> UpperLoss:
     fewer than its share. And there is no warm-up: the first epoch's rows are as good as drawn.
     """
 
-    choose = partial(_balanced, data, settings)
-    return UpperLoss(rows=choose(), loss=cross_entropy, choose_again=choose)
+    choose = partial(_balanced, view, config)
+    return Objective(rows=choose(), loss=cross_entropy, choose_again=choose)
 
 
-def mae(data: FoldRows, settings: MetaSet) -> UpperLoss:
+def mae(view: RowsInView, config: ObjectiveConfig) -> Objective:
     """Mean absolute error on given labels, the classes in equal shares."""
-    return UpperLoss(rows=_balanced(data, settings), loss=mean_absolute_error)
+    return Objective(rows=_balanced(view, config), loss=mean_absolute_error)
 
 
-def clid(data: FoldRows, settings: MetaSet) -> UpperLoss:
+def clid(view: RowsInView, config: ObjectiveConfig) -> Objective:
     """CLID on the full graph of a batch (Eq. 7 to 9): no label is read.
 
-    Differs: the embedding is the frozen feature, not the student's hidden layer, which would
-    follow the noisy labels.
+    Differs: the embedding is the frozen feature, where there is one, not the student's hidden
+    layer, which would follow the noisy labels.
     """
 
     def loss(logits_BK: Tensor, batch: Batch) -> Tensor:
-        return clid_loss(batch.features, logits_BK.softmax(1), temperature=settings.temperature)
+        return clid_loss(batch.features, logits_BK.softmax(1), temperature=config.temperature)
 
-    return UpperLoss(rows=_any(data, settings), loss=loss, augment=False)
+    return Objective(rows=_any(view, config), loss=loss, augment=False)
 
 
-def clid_sparse(data: FoldRows, settings: MetaSet) -> UpperLoss:
+def clid_sparse(view: RowsInView, config: ObjectiveConfig) -> Objective:
     """CLID on the nearest neighbours of anchors, linear in the rows: the paper's first economy.
 
-    The graph spans all rows (FAISS), and a batch is anchors with their neighbours.
+    The graph spans all rows in view (FAISS), and a batch is anchors with their neighbours.
     """
-    wanted = NeighbourConfig(neighbours=min(NEIGHBOURS, len(data.frozen) - 1), seed=settings.seed)
-    near = torch.from_numpy(nearest(data.frozen.features, wanted).rows.astype(np.int64))
-    width = 1 + near.shape[1]
+    features, visible = view.features, view.visible.numpy()
+    wanted = NeighbourConfig(neighbours=min(NEIGHBOURS, len(visible) - 1), seed=config.seed)
+    all_in_view = len(visible) == features.shape[0]
+    found = nearest(features if all_in_view else features[visible], wanted).rows
+    near = torch.from_numpy(visible[found.astype(np.int64)])
+    place = torch.full((features.shape[0],), -1).scatter(0, view.visible, torch.arange(len(near)))
+    size = 1 + near.shape[1]
 
-    def draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
-        anchors = _as_is(rows, max(1, size // width), generator)
-        return torch.cat([anchors[:, None], near[anchors]], dim=1).flatten()
+    def company(anchors: Tensor) -> Tensor:
+        return torch.cat([anchors[:, None], near[place[anchors]]], dim=1).flatten()
 
     def loss(logits_BK: Tensor, batch: Batch) -> Tensor:
-        stars = (part.unflatten(0, (-1, width)) for part in (batch.features, logits_BK.softmax(1)))
-        return star_clid_loss(*stars, temperature=settings.temperature)
+        stars = (part.unflatten(0, (-1, size)) for part in (batch.features, logits_BK.softmax(1)))
+        return star_clid_loss(*stars, temperature=config.temperature)
 
-    return UpperLoss(rows=_any(data, settings), loss=loss, augment=False, draw=draw)
+    rows = _any(view, config)
+    return Objective(rows=rows, loss=loss, augment=False, company=company, size=size)
 
 
-UPPER_LOSSES: dict[str, Callable[[FoldRows, MetaSet], UpperLoss]] = {
-    "ce-clean": ce_clean,
-    "ce-noisy": ce_noisy,
-    "small-loss": small_loss,
-    "mae": mae,
-    "clid": clid,
-    "clid-sparse": clid_sparse,
+UPPER_LOSSES = {
+    "ce-clean": UpperLoss(
+        title="cross-entropy on the clean rows", needs=("clean",), build=ce_clean
+    ),
+    "ce-noisy": UpperLoss(title="cross-entropy on given labels", build=ce_noisy),
+    "small-loss": UpperLoss(title="the same on the rows of smallest loss", build=small_loss),
+    "mae": UpperLoss(title="mean absolute error on given labels", build=mae),
+    "clid": UpperLoss(title="agreement with the data's own structure", build=clid),
+    "clid-sparse": UpperLoss(
+        title="the same on nearest neighbours alone", needs=("features",), build=clid_sparse
+    ),
 }
-STEERED_BY_CHECKED = ("ce-clean",)
 
 
-def _any(data: FoldRows, settings: MetaSet) -> Tensor:
-    """Some of all rows, labelled or not."""
-    random = np.random.default_rng(settings.seed)
-    rows = random.permutation(len(data.frozen))[: settings.rows]
-    return torch.from_numpy(np.sort(rows))
+def _any(view: RowsInView, config: ObjectiveConfig) -> Tensor:
+    """Some of all rows in view, labelled or not."""
+    random = np.random.default_rng(config.seed)
+    rows = random.permutation(len(view.visible))[: config.rows]
+    return view.visible[torch.from_numpy(np.sort(rows))]
 
 
-def _balanced(data: FoldRows, settings: MetaSet, order: Losses | None = None) -> Tensor:
+def _balanced(view: RowsInView, config: ObjectiveConfig, order: Losses | None = None) -> Tensor:
     """Noisy rows, the classes in equal shares; the first by ``order``, or drawn."""
-    labels, classes = data.noisy_labels, data.task.classes
-    random = np.random.default_rng(settings.seed)
+    labels, classes = view.noisy_labels, view.classes
+    random = np.random.default_rng(config.seed)
     rank = random.random(len(labels)) if order is None else order
-    share = max(1, settings.rows // classes)
+    share = max(1, config.rows // classes)
     chosen = []
     for code in range(classes):
         own = np.flatnonzero(labels == code)
         chosen.append(own[np.argsort(rank[own], kind="stable")][:share])
-    return data.noisy[torch.from_numpy(np.sort(np.concatenate(chosen)))]
+    return view.noisy[torch.from_numpy(np.sort(np.concatenate(chosen)))]

@@ -22,7 +22,7 @@ from labelfix.predictors.bilevel.ebomlc import EBOMLC, MLC_D
 
 def literal_barrier(made, before, kind, clean_rows):
     """Algorithm 2 of EBOMLC by plain autograd: the two directions and beta."""
-    rule, net, teacher = made.plan.rule, made.student.net, made.teacher
+    rule, net, teacher = made.method.rule, made.student.net, made.teacher
     batch, clean = made.data.batch(torch.arange(6), None), made.data.batch(clean_rows, None)
     weights = leaves(before)
 
@@ -65,7 +65,7 @@ def test_barrier_directions_equal_the_literal_ones(rule, norm, optimizer):
     draw_rows = made.meta_rows
     made.meta_rows = lambda: drawn.append(draw_rows()) or drawn[-1]
     before = snapshot(made.student)
-    metrics = made.plan.rule.step(made, torch.arange(6), step_of(seed=1))
+    metrics = made.method.rule.step(made, torch.arange(6), step_of(seed=1))
     if norm == "train norm":  # the noisy batch has moved the statistics; in training mode they
         assert made.student.net.training  # do not matter to what follows
     w, alpha, beta = literal_barrier(made, before, optimizer, drawn[0])
@@ -83,7 +83,7 @@ def test_mlc_d_s_inner_steps_equal_the_literal_ones(optimizer):
     made.more_rows = lambda size: rows.append(draw_rows(size)) or rows[-1]
     made.move_teacher = lambda gradient: None
     before = snapshot(made.student)
-    made.plan.rule.step(made, rows[0], step_of(seed=1))
+    made.method.rule.step(made, rows[0], step_of(seed=1))
     assert len(rows) == 5
     assert len({tuple(some.tolist()) for some in rows}) == 5
     weights = leaves(before)
@@ -100,11 +100,11 @@ def test_mlc_d_looks_five_steps_ahead():
     seen, real = [], made.student.replayed
     made.student.replayed = lambda weights, x: seen.append(weights) or real(weights, x)
     before = snapshot(made.student)["weights"]
-    made.plan.rule.step(made, torch.arange(6), step_of(seed=1))
+    made.method.rule.step(made, torch.arange(6), step_of(seed=1))
     one = trainer_of(replace(MLC_D, inner_steps=1), "corrector")
     near, real_one = [], one.student.replayed
     one.student.replayed = lambda weights, x: near.append(weights) or real_one(weights, x)
-    one.plan.rule.step(one, torch.arange(6), step_of(seed=1))
+    one.method.rule.step(one, torch.arange(6), step_of(seed=1))
     far, close = (
         sum(float((now[name].detach() - before[name]).square().sum()) for name in before) ** 0.5
         for now in (seen[0], near[0])

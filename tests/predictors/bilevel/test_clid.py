@@ -10,6 +10,7 @@ from bilevel_tasks import LOOP, quick, task_of, trainer_of
 from builders import step_of
 from sklearn.datasets import load_digits
 
+from labelfix.annotations import Annotations
 from labelfix.decide import no_clean_set
 from labelfix.nets.feature_net import student_net
 from labelfix.predictors.bilevel.cross_fit import cross_fit
@@ -24,9 +25,11 @@ def digits(noise):
     given = np.where(flipped, (right + random.integers(1, 10, len(right))) % 10, right)
     rows = FeatureRows(features.astype(np.float32), noise=0.7)
     task = FoldTask(
-        source=rows, frozen=rows, given=given.astype(np.int32),
-        checked=np.full(len(right), -1, np.int32),
-        folds=(random.permutation(len(right)) % 5).astype(np.int8), classes=10,
+        source=rows, frozen=rows,
+        annotations=Annotations.of(
+            given.astype(np.int32), np.full(len(right), -1, np.int32),
+            (random.permutation(len(right)) % 5).astype(np.int8), 10,
+        ),
         make_student=partial(student_net, rows.columns, 10, 64),
     )  # fmt: skip
     return task, right
@@ -35,12 +38,12 @@ def digits(noise):
 @pytest.mark.parametrize(("noise", "least"), [(0.0, 0.95), (0.4, 0.9)])
 def test_clid_on_digits(noise, least):
     task, right = digits(noise)
-    plan, _ = sized(METHODS["clid"], task)
-    plan = replace(plan, config=replace(plan.config, lr=0.01))
-    found = cross_fit(task, plan, replace(LOOP, epochs=6))
+    method, _ = sized(METHODS["clid"], task)
+    method = replace(method, config=replace(method.config, lr=0.01))
+    found = cross_fit(task, method, replace(LOOP, epochs=6))
     assert (found.log_probabilities.argmax(1) == right).mean() > least
     if not noise:  # right labels stay as they are
-        given, predictions = task.given, [found.log_probabilities]
+        given, predictions = task.annotations.given, [found.log_probabilities]
         soft = no_clean_set.estimate(predictions, given).posterior(predictions, given)
         assert (soft.argmax(1) != given).mean() < 0.003
 
@@ -52,5 +55,5 @@ def test_the_weight_net_learns_to_distrust_rows_of_high_loss(blobs):
         step = step_of(epoch, epochs=4)
         for rows in trainer.epoch_rows(step).split(32):
             trainer.step(rows, step)
-    easy, hard = trainer.teacher(torch.tensor([0.1, 3.0])).tolist()
+    easy, hard = trainer.teacher.net(torch.tensor([0.1, 3.0])).tolist()
     assert hard < 0.7 * easy

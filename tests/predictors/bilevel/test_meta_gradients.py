@@ -87,7 +87,7 @@ def test_emlc_corrupts_every_other_clean_label(adversarial):
     found = []
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
-        labels, kept = made.plan.rule.corrupt(clean, logits, generator)
+        labels, kept = made.method.rule.corrupt(clean, logits, generator)
         assert kept.tolist() == [True, False] * (len(labels) // 2)
         assert torch.equal(labels == clean.labels, kept)
         found.append(labels[~kept])
@@ -99,7 +99,7 @@ def test_emlc_corrupts_every_other_clean_label(adversarial):
 
 
 def test_emlc_s_teacher_learns_from_its_own_losses_too():
-    """Eq. 12: cross-entropy of clean rows, and the gate told right labels from wrong ones."""
+    """Eq. 12: cross-entropy of clean rows, and the gate by whether the label is right."""
     whole, bare = trainer_of(EMLC(), "gated"), trainer_of(OnlyMeta(), "gated")
     drawn, draw_rows, strong = [], whole.meta_rows, []
     whole.meta_rows = lambda: drawn.append(draw_rows()) or drawn[-1]

@@ -10,13 +10,13 @@ from labelfix.predictors.bilevel.fold_data import FeatureRows
 from labelfix.predictors.bilevel.registry import METHODS, method_for, sized
 
 
-def test_plans_take_the_upper_loss_that_is_possible():
-    assert method_for("mw-net", checked=True).upper == "ce-clean"
-    assert method_for("mw-net", checked=False).upper == "clid"
-    assert method_for("vri", "mae", checked=True).upper == "mae"
-    assert method_for("clid", "clid-sparse", checked=False).upper == "clid-sparse"
-    assert method_for("mlc", checked=True).needs_checked
-    assert not method_for("clid", checked=True).needs_checked
+def test_methods_take_the_upper_loss_that_is_possible():
+    assert method_for("mw-net", clean=True).upper_loss == "ce-clean"
+    assert method_for("mw-net", clean=False).upper_loss == "clid"
+    assert method_for("vri", "mae", clean=True).upper_loss == "mae"
+    assert method_for("clid", "clid-sparse", clean=False).upper_loss == "clid-sparse"
+    assert method_for("mlc", clean=True).needs == ("clean",)
+    assert method_for("clid", clean=True).needs == ()
 
 
 def test_emlc_takes_five_student_steps_to_one_of_the_teacher_on_images(blobs):
@@ -24,8 +24,8 @@ def test_emlc_takes_five_student_steps_to_one_of_the_teacher_on_images(blobs):
     task = task_of(made)
     on_images = replace(task, frozen=FeatureRows(made.features))
     for some, steps in ((task, 1), (on_images, 5)):
-        plan, _ = sized(METHODS["emlc"], some)
-        assert plan.config.student_steps == steps
+        method, _ = sized(METHODS["emlc"], some)
+        assert method.config.student_steps == steps
 
 
 def test_small_sets_are_passed_more_often(blobs):

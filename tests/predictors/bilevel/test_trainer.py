@@ -22,8 +22,8 @@ LABEL_CORRECTORS = ("mlc", "mlc-d", "emlc", "ebomlc")
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_learns_blobs_with_noisy_and_missing_labels(blobs, name):
     made = blobs(rows=300, noise=0.3, missing=20, spread=5.0)
-    plan, total = quick(name), []
-    found = cross_fit(task_of(made), plan, LOOP, on_epoch=lambda *a: total.append(a[:2]))
+    method, total = quick(name), []
+    found = cross_fit(task_of(made), method, LOOP, on_epoch=lambda *a: total.append(a[:2]))
     assert (found.log_probabilities.argmax(1) == made.right).mean() > 0.9
     assert np.allclose(np.exp(found.log_probabilities.astype(float)).sum(1), 1, atol=1e-4)
     assert total[-1] == (20, 20)
@@ -32,8 +32,8 @@ def test_a_method_learns_blobs_with_noisy_and_missing_labels(blobs, name):
         assert np.allclose(np.exp(found.corrected.astype(float)).sum(1), 1, atol=1e-4)
         none = made.given < 0
         assert np.array_equal(found.corrected[none], found.log_probabilities[none])
-    assert len(found.training_log["folds"]) == 5
-    assert len(found.training_log["folds"][0]) == 5
+    assert len(found.training_log.folds) == 5
+    assert len(found.training_log.folds[0]) == 5
 
 
 @pytest.mark.parametrize("name", ["mlc", "clid"])
@@ -79,22 +79,22 @@ def test_a_teacher_reads_a_checked_row_s_label_as_it_was_given(blobs):
     torch.manual_seed(0)
     for name in LABEL_CORRECTORS:
         teacher = METHODS[name].make_teacher(task)
-        found, told = (
+        found, same = (
             teacher.corrected(rows, logs_BK) for rows in (batch, replace(batch, labels=batch.given))
         )
-        assert torch.equal(found, told)
+        assert torch.equal(found, same)
         assert not torch.equal(
             found, teacher.corrected(replace(batch, given=batch.labels), logs_BK)
         )
 
 
-def test_a_fold_without_noisy_rows_is_an_alarm(blobs):
+def test_a_fold_without_noisy_rows_is_refused(blobs):
     made = blobs(rows=60, checked=60)
     with pytest.raises(DegenerateLearningError, match="fold 0: no row with an unchecked label"):
         FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=True)
 
 
-def test_a_fold_without_checked_rows_is_an_alarm(blobs):
+def test_a_fold_without_checked_rows_is_refused(blobs):
     made = blobs(rows=60, checked=2)
     made.folds[:2] = 0
     with pytest.raises(DegenerateLearningError, match="fold 0: no checked row is left"):
@@ -137,10 +137,10 @@ class Stops(FoldTrainer):
 
 @pytest.mark.parametrize(("name", "upper"), [("mlc", "ce-clean"), ("mw-net", "small-loss")])
 def test_a_resumed_run_equals_an_uninterrupted_one(blobs, tmp_path, name, upper):
-    task, plan = task_of(blobs(rows=150)), replace(quick(name, tolerance=0.5), upper=upper)
+    task, method = task_of(blobs(rows=150)), replace(quick(name, tolerance=0.5), upper_loss=upper)
     loop = LoopConfig(epochs=4, batch_size=32, device="cpu", precision="32-true",
                       checkpoint_seconds=0)  # fmt: skip
-    build = partial(_build, task=task, plan=plan)
+    build = partial(_build, task=task, method=method)
     whole = train(partial(build, cls=FoldTrainer), loop)
     Stops.left = 6
     with pytest.raises(KeyboardInterrupt):
@@ -152,17 +152,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(blobs, tmp_path, name, upper)
     assert [r.metrics for r in whole.history] == [r.metrics for r in resumed.history]
 
 
-def _build(fabric, *, task, plan, cls):
-    return cls(fabric, task=task, plan=plan, fold=0)
+def _build(fabric, *, task, method, cls):
+    return cls(fabric, task=task, method=method, fold=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlc", "ebomlc"])
 def test_two_processes_keep_one_teacher(blobs, tmp_path, name):
     """Both processes see half of every batch, and end with the same weights."""
-    task, plan = task_of(blobs(rows=150)), quick(name)
+    task, method = task_of(blobs(rows=150)), quick(name)
     loop = LoopConfig(epochs=2, batch_size=32, device="cpu", precision="32-true", devices=2)
-    build = partial(_build, task=task, plan=plan, cls=Agreeing)
+    build = partial(_build, task=task, method=method, cls=Agreeing)
     trained = train(build, loop, checkpoint=tmp_path / "a.pt")
     assert trained.history[-1].metrics["teacher_moved"] > 0
     assert trained.history[-1].metrics["apart"] == 0
