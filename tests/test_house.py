@@ -160,8 +160,6 @@ LEFT_UNTYPED = {
     "labelfix/workflows/samples.py",
 }
 LEFT_LONG = {
-    "tests/cli/test_commands.py",
-    "tests/contract/test_labels_parquet.py",
     "tests/retrain/test_methods.py",
     "tests/workflows/test_purify.py",
     "tests/workflows/test_retrain.py",
