@@ -211,7 +211,7 @@ import sys
 from functools import partial
 from pathlib import Path
 import torch
-from tests.test_loop import Regression, config, train
+from tests.training.test_loop import Regression, config, train
 if __name__ == "__main__":
     file, build = Path(sys.argv[1]), partial(Regression, spoil_at=int(sys.argv[2]))
     trained = train(build, config(num_nodes=2, checkpoint_seconds=0), checkpoint=file)
