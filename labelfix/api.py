@@ -12,16 +12,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from labelfix import contract
-from labelfix.decide.decisions import Decisions, Evidence, noise_rate
-from labelfix.decide.scores import Scores
+from labelfix.annotations import Annotations
+from labelfix.decide.decisions import Evidence, noise_rate
 from labelfix.errors import InputError
-from labelfix.features.neighbours import nearest
-from labelfix.workflows import purify as flow
 from labelfix.workflows.arrays import rows_of
 from labelfix.workflows.outputs import corrected
-from labelfix.workflows.predict import run_methods
-from labelfix.workflows.samples import LearningRows
-from labelfix.workflows.settings import PurifyConfig
+from labelfix.workflows.purify import Purified, run
+from labelfix.workflows.settings import PurifyConfig, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +110,10 @@ def purify(
     config = PurifyConfig(
         method=method, upper_loss=upper_loss, min_precision=min_precision, seed=seed, device=device
     )
-    rows, classes, count = rows_of(features, given, clean_features, clean_labels, audited)
-    graph = nearest(rows.features)
-    prediction = run_methods(rows, graph, config)
-    decided = flow.run_decide(rows, prediction, config)
-    scores = flow.run_scores(rows, graph, prediction, decided, config)
-    own = prediction.of_student(decided.predictor).argmax(1)
-    return _result(decided, scores, own, rows, classes, config, count)
+    rows, classes, count = rows_of(
+        features, given, clean_features, clean_labels, audited, seed=config.seed
+    )
+    return _result(run(rows, Run(config=config)), rows.annotations, classes, config, count)
 
 
 def read(path: str | Path) -> contract.Labels:
@@ -132,23 +126,23 @@ def read(path: str | Path) -> contract.Labels:
 
 
 def _result(
-    decided: Decisions,
-    scores: Scores,
-    own: NDArray[np.int64],
-    rows: LearningRows,
+    found: Purified,
+    annotations: Annotations,
     classes: NDArray[Any],
     config: PurifyConfig,
     count: int,
 ) -> Result:
-    noise = noise_rate(decided.soft_labels, rows.given[:count])
+    decided, scores = found.decided, found.scores
+    own = found.predictions.of_student(decided.predictor).argmax(1)
+    noise = noise_rate(decided.soft_labels, annotations.given[:count])
     settings = {"method": decided.predictor, "seed": config.seed}
     file = corrected(
         decided,
         scores,
         tuple(str(name) for name in classes),
         ids=np.array([str(row) for row in range(count)], dtype=object),
-        given=rows.given[:count],
-        checked=rows.checked[:count] >= 0,
+        given=annotations.given[:count],
+        checked=annotations.is_clean[:count],
         metadata={"settings": settings, "noise_rate": noise},
     )
     return Result(

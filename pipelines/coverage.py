@@ -44,7 +44,7 @@ from labelfix.decide.decisions import Decisions, decide
 from labelfix.equations import corruption
 from labelfix.equations.calibration import expected_calibration_error
 from labelfix.features.neighbours import nearest
-from labelfix.workflows.predict import run_methods
+from labelfix.workflows.predict import predict
 from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig
 
@@ -109,11 +109,9 @@ def main() -> None:
             checked = np.full(len(right), -1, np.int32)
             drawn = np.random.default_rng(draw).choice(len(right), count, replace=False)
             checked[drawn] = right[drawn]
-            rows = LearningRows(
-                features=features, given=given, checked=checked, content=content, classes=10, key=""
-            )
-            made = run_methods(rows, graph, PurifyConfig(method=options.method, seed=draw))
-            found = decide(made.candidates, given, checked, made.folds)
+            rows = LearningRows.of(features, content, given, checked, classes=10, seed=draw)
+            made = predict(rows, graph, PurifyConfig(method=options.method, seed=draw))
+            found = decide(made.candidates, rows.annotations)
             figures = [getattr(found.evidence, figure) for figure in FIGURES]
             truth = true_figures(found, given, right, checked < 0)
             held.append([f.low <= t <= f.high for f, t in zip(figures, truth, strict=True)])

@@ -116,15 +116,17 @@ from labelfix.decide.decisions import decide
 from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
 from labelfix.features.neighbours import Neighbours, nearest
+from labelfix.predictors.auxiliary import kernel_of, votes_of
 from labelfix.predictors.bilevel import registry as bilevel
 from labelfix.predictors.bilevel.cross_fit import cross_fit
 from labelfix.predictors.bilevel.method import BilevelMethod
 from labelfix.predictors.bilevel.registry import sized
 from labelfix.predictors.bilevel.trainer import FoldTrainer
-from labelfix.predictors.knn_votes import neighbour_votes
+from labelfix.predictors.bilevel_students import task_of
+from labelfix.predictors.learning import Learning, Predictions
 from labelfix.training.config import StepContext
-from labelfix.workflows.predict import folds_of, kernel_prediction, run_methods, task_of
-from labelfix.workflows.samples import LearningRows, Prediction
+from labelfix.workflows.predict import predict
+from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig
 
 METHODS = ("ce", "dmlp", "dmlp-naive", *bilevel.METHODS)
@@ -192,10 +194,8 @@ def rows_of(data: Data, noise: str, seed: int) -> LearningRows:
     checked = np.full(len(given), -1, np.int32)
     known = random.permutation(len(given))[: data.checked]
     checked[known] = data.right[known]
-    return LearningRows(
-        features=data.features, given=given, checked=checked,
-        content=inputs.content_keys(data.features), classes=classes, key="",
-    )  # fmt: skip
+    content = inputs.content_keys(data.features)
+    return LearningRows.of(data.features, content, given, checked, classes=classes, seed=seed)
 
 
 class Given:
@@ -213,20 +213,23 @@ class Given:
 PLAIN = BilevelMethod(title="plain cross-entropy", rule=Given(), upper_loss="clid")
 
 
-def predict(rows: LearningRows, graph: Neighbours, method: str, seed: int) -> Prediction:
+def predicted(rows: LearningRows, graph: Neighbours, method: str, seed: int) -> Predictions:
     """What the method predicts, and what stands beside it in purify."""
     config = PurifyConfig(method="auto" if method == "ce" else method, seed=seed, device="cpu")
     if method != "ce":
-        return run_methods(rows, graph, config)
-    fold = folds_of(rows, seed)
-    task = task_of(replace(rows, checked=np.full_like(rows.checked, -1)), fold, config)
+        return predict(rows, graph, config)
+    learning = Learning(
+        features=rows.features, graph=graph, annotations=rows.annotations,
+        loop=replace(config.loop, seed=seed),
+    )  # fmt: skip
+    notes = rows.annotations
+    blind = replace(learning, annotations=replace(notes, clean=np.full_like(notes.clean, -1)))
+    task = task_of(blind)
     plain, epochs = sized(PLAIN, task)
-    found = cross_fit(task, plain, replace(config.loop, seed=seed, epochs=epochs))
-    votes_NK = neighbour_votes(graph, rows.known, fold, rows.classes)
-    return Prediction(
+    found = cross_fit(task, plain, replace(learning.loop, epochs=epochs))
+    return Predictions(
         log_probabilities={"ce": found.log_probabilities},
-        auxiliary=np.stack([votes_NK, kernel_prediction(rows, fold, config)]),
-        folds=fold,
+        auxiliary=[votes_of(learning), kernel_of(learning)],
         training_log={"ce": found.training_log.to_dict()},
     )
 
@@ -235,19 +238,19 @@ def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
     """The figures of one cell."""
     rows = rows_of(data, noise, seed)
     started = time.process_time()
-    made = predict(rows, data.graph, method, seed)
-    found, labelled = made.log_probabilities, (rows.given, rows.checked, made.folds)
-    alone = decide({name: [logs] for name, logs in found.items()}, *labelled)
+    made = predicted(rows, data.graph, method, seed)
+    found, notes = made.log_probabilities, rows.annotations
+    alone = decide({name: [logs] for name, logs in found.items()}, notes)
     seconds = time.process_time() - started
-    purified = decide(made.candidates, *labelled)
-    free = rows.checked < 0
+    purified = decide(made.candidates, notes)
+    free = ~notes.is_clean
 
     def share(labels: np.ndarray) -> float:
         return float((labels == data.right)[free].mean())
 
     teacher = found.get(f"{method}-teacher")
     return {
-        "given": share(rows.given),
+        "given": share(notes.given),
         "student": share(found[method].argmax(1)),
         "teacher": None if teacher is None else share(teacher.argmax(1)),
         "alone": share(alone.labels),

@@ -219,7 +219,7 @@ def purified(place: Place, cell: Cell, options: argparse.Namespace) -> Corrected
     few = {"epochs": 1} if options.tiny else {}  # of pretraining
     config = PurifyConfig(seed=cell.seed, device=options.device, **few)
     run = folder / f"run-{cell.seed}"  # one a seed: pretraining, which sees no label, is kept
-    purify.purify(dataset, run, config)
+    purify.purify_dataset(dataset, run, config)
     return CorrectedDataset.open(
         run, folder, test=folder / "test.csv",
         test_features=folder / "test.npy" if place.features else None,
@@ -236,7 +236,7 @@ def measure(cell: Cell, found: CorrectedDataset, place: Place, options: argparse
         changes=ABLATIONS[cell.row][0] if cell.row else (),
     )  # fmt: skip
     started = time.process_time()
-    metrics = retrain.run(found, options.work / "out", config)
+    metrics = retrain.train_on(found, options.work / "out", config)
     names = np.array(found.labels.class_names, dtype=object)
     codes = found.labels.label if cell.labels == "purified" else found.labels.given
     return asdict(cell) | {

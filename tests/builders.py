@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from labelfix.annotations import Annotations
 from labelfix.training.config import StepContext
 
 
@@ -17,6 +18,10 @@ class Blobs:
     given: np.ndarray
     checked: np.ndarray
     folds: np.ndarray
+
+    @property
+    def annotations(self) -> Annotations:
+        return Annotations.of(self.given, self.checked, self.folds, int(self.right.max()) + 1)
 
 
 def make_blobs(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from labelfix.annotations import Annotations
 from labelfix.decide.decisions import DecideConfig, decide
 
 
@@ -11,6 +12,13 @@ def prediction(right, classes, quality, seed=0):
     scores = random.normal(size=(len(right), classes))
     scores[np.arange(len(right)), right] += quality
     return (scores - np.log(np.exp(scores).sum(1, keepdims=True))).astype(np.float32)
+
+
+def noted(given, clean, folds, classes=4) -> Annotations:
+    """Labels and folds of any integer type as annotations."""
+    return Annotations.of(
+        given.astype(np.int32), clean.astype(np.int32), folds.astype(np.int8), classes
+    )
 
 
 def case(rows=600, classes=4, noise=0.3, quality=2.5, checked=150, missing=0, seed=0):
@@ -28,4 +36,4 @@ def case(rows=600, classes=4, noise=0.3, quality=2.5, checked=150, missing=0, se
 
 def run(noise=0.3, config=DecideConfig(), **settings):  # noqa: B008  (frozen)
     right, given, checked, folds, logs = case(noise=noise, **settings)
-    return right, given, checked, decide({"dmlp": [logs]}, given, checked, folds, config)
+    return right, given, checked, decide({"dmlp": [logs]}, noted(given, checked, folds), config)

@@ -10,7 +10,7 @@ from labelfix.features.standardise import Design
 from labelfix.predictors import dmlp
 from labelfix.predictors.kernel_ridge import KernelColumns, KernelRidge
 from labelfix.workflows import purify
-from labelfix.workflows.retrain import RetrainConfig, run
+from labelfix.workflows.retrain import RetrainConfig, train_on
 from labelfix.workflows.settings import PurifyConfig
 
 pytestmark = [
@@ -21,9 +21,8 @@ pytestmark = [
 
 def test_closed_forms_agree(blobs):
     made = blobs(rows=600)
-    learn = made.given, made.checked, made.folds, 3
     there, here = (
-        dmlp.purify(made.features, *learn, device=device).log_probabilities
+        dmlp.purify(made.features, made.annotations, device=device).log_probabilities
         for device in ("cuda", "cpu")
     )
     np.testing.assert_allclose(there, here, atol=2e-2)
@@ -74,8 +73,10 @@ def test_images_are_purified_and_retrained(image_files, tmp_path, method):
     folder = image_files()
     dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
     config = PurifyConfig(pretrain="none", backbone="smallconv", device="cuda", method="dmlp")
-    purify.purify(dataset, tmp_path / "run", config)
+    purify.purify_dataset(dataset, tmp_path / "run", config)
     (tmp_path / "scratch").mkdir()
     found = CorrectedDataset.open(tmp_path / "run", tmp_path / "scratch", test=folder / "test.csv")
-    metrics = run(found, tmp_path / "out", RetrainConfig(method=method, epochs=2, device="cuda"))
+    metrics = train_on(
+        found, tmp_path / "out", RetrainConfig(method=method, epochs=2, device="cuda")
+    )
     assert 0 <= metrics["test_accuracy"] <= 1

@@ -155,9 +155,7 @@ LEFT_ARRAYS = {
 }
 LEFT_UNTYPED = {
     "labelfix/pretrain/run.py",
-    "labelfix/workflows/predict.py",
     "labelfix/workflows/retrain.py",
-    "labelfix/workflows/samples.py",
 }
 LEFT_LONG = {
     "tests/retrain/test_methods.py",
@@ -176,12 +174,8 @@ LEFT_WORDS = {
     "labelfix/decide/soft_targets.py": {"told"},
     "labelfix/decide/threshold.py": {"told"},
     "labelfix/inputs/decode.py": {"told"},
-    "labelfix/nets/datasets.py": {"remarks"},
     "labelfix/nets/mirroring.py": {"told"},
-    "labelfix/predictors/bilevel/fold_data.py": {"remarks"},
     "labelfix/predictors/dmlp.py": {"learner"},
     "labelfix/workflows/output_folder.py": {"told"},
-    "labelfix/workflows/predict.py": {"opinions", "remark", "remarks"},
-    "labelfix/workflows/progress.py": {"remark"},
-    "labelfix/workflows/retrain.py": {"remark", "remarks"},
+    "labelfix/workflows/retrain.py": {"remark"},
 }

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from labelfix.workflows.progress import Advance
+from labelfix.training.progress import Advance
 
 if TYPE_CHECKING:  # these bring torch
     from labelfix.decide.evidence import Figure

@@ -97,7 +97,7 @@ def purify_command(
     config, dataset = read_data(data, settings, terminal)
     out = out or default_out(data)
     with writing(out):
-        summary = purify.purify(dataset, out, config, fresh=fresh, report=terminal)
+        summary = purify.purify_dataset(dataset, out, config, fresh=fresh, report=terminal)
     if as_json:
         print_json(summary.to_dict())
     else:

@@ -122,7 +122,7 @@ def retrain_command(
     from labelfix.workflows.compare import compare as train_both
     from labelfix.workflows.corrected_dataset import CorrectedDataset
     from labelfix.workflows.retrain import RetrainConfig
-    from labelfix.workflows.retrain import run as train
+    from labelfix.workflows.retrain import train_on as train
 
     terminal = terminal_of()
     config = RetrainConfig(**settings)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfix.annotations import Annotations
 from labelfix.decide.evidence import Evidence, measure, self_estimated
 from labelfix.decide.no_clean_set import estimate, self_estimate
 from labelfix.decide.pooling import Pool, PooledPrediction
@@ -68,11 +69,7 @@ class Decisions:
 
 
 def decide(
-    predictions: Predictions,
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
-    config: DecideConfig = DEFAULTS,
+    predictions: Predictions, annotations: Annotations, config: DecideConfig = DEFAULTS
 ) -> Decisions:
     """Weigh predictions against given labels, and decide.
 
@@ -84,33 +81,33 @@ def decide(
         predictions: the candidates by name; the one whose posterior the checked rows prefer is
             believed. Each is one or more ``(N, K)`` out-of-fold log-probabilities, the method's own
             first, that are weighed together.
-        given: ``(N,)`` codes, -1 = no label.
-        checked: ``(N,)`` right codes, -1 = not checked.
-        folds: ``(N,)`` the folds of the predictions.
+        annotations: the rows' labels; folds are those of the predictions.
         config: when a label changes.
     """
-    rows_V = np.flatnonzero(checked >= 0)
+    given, clean = annotations.given, annotations.clean
+    rows_V = np.flatnonzero(annotations.is_clean)
     if not len(rows_V):
         return _decide_without_clean_set(predictions, given, config)
     candidates = {name: PooledPrediction.of(logs, given) for name, logs in predictions.items()}
-    losses = posterior_losses(candidates, given, checked, folds, rows_V)
+    losses = posterior_losses(candidates, annotations, rows_V)
     predictor = min(losses, key=lambda name: losses[name])
-    pool = candidates[predictor].fit(given, checked, folds, rows_V)
-    known_V = given[rows_V], checked[rows_V]
-    honest_VK = _cross_fitted(candidates, given, checked, folds, rows_V)
+    pool = candidates[predictor].fit(annotations, rows_V)
+    honest_VK = _cross_fitted(candidates, annotations, rows_V)
     soft_NK = pool.posterior(predictions[predictor], given)
-    margin = change_threshold(honest_VK, *known_V, told=noise_rate(soft_NK, given) or 0.0)
+    margin = change_threshold(
+        honest_VK, given[rows_V], clean[rows_V], estimated_rate=noise_rate(soft_NK, given) or 0.0
+    )
     labels = _labels_of(soft_NK, given, config, margin)
-    soft_NK[rows_V] = np.eye(soft_NK.shape[1])[checked[rows_V]]
-    labels[rows_V] = checked[rows_V]
-    if (known_V[0] >= 0).any():
-        honest_V = _labels_by_fold(honest_VK, *known_V, folds[rows_V], config, margin)
-        evidence = measure(honest_VK, honest_V, *known_V)
+    soft_NK[rows_V] = np.eye(soft_NK.shape[1])[clean[rows_V]]
+    labels[rows_V] = clean[rows_V]
+    if annotations.audited.any():
+        honest_V = _labels_by_fold(honest_VK, annotations.part(rows_V), config, margin)
+        evidence = measure(honest_VK, honest_V, given[rows_V], clean[rows_V])
     else:
         figures = self_estimate(pool, predictions[predictor], soft_NK, labels, given)
         evidence = self_estimated(figures)
-    verdict = PoolChoice(predictor=predictor, losses=losses, pool=pool, change_threshold=margin)
-    return _decisions(soft_NK.astype(np.float32), labels, verdict, evidence)
+    choice = PoolChoice(predictor=predictor, losses=losses, pool=pool, change_threshold=margin)
+    return _decisions(soft_NK.astype(np.float32), labels, choice, evidence)
 
 
 def _decide_without_clean_set(
@@ -125,8 +122,8 @@ def _decide_without_clean_set(
     labels = _labels_of(soft_NK, given, config, margin)
     soft = soft_NK.astype(np.float32)
     figures = self_estimate(pool, logs, soft, labels, given)
-    verdict = PoolChoice(predictor=predictor, losses={}, pool=pool, change_threshold=margin)
-    return _decisions(soft, labels, verdict, self_estimated(figures))
+    choice = PoolChoice(predictor=predictor, losses={}, pool=pool, change_threshold=margin)
+    return _decisions(soft, labels, choice, self_estimated(figures))
 
 
 def noise_rate(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> float | None:
@@ -153,83 +150,70 @@ class PoolChoice:
 def _decisions(
     soft: NDArray[np.float32],
     labels: NDArray[np.int32],
-    verdict: PoolChoice,
+    choice: PoolChoice,
     evidence: Evidence,
 ) -> Decisions:
     return Decisions(
         soft_labels=soft,
         labels=labels,
-        transition=verdict.pool.transition.numpy(),
-        predictor=verdict.predictor,
-        predictor_losses=verdict.losses,
-        pool_weights=verdict.pool.weights.tolist(),
-        change_threshold=verdict.change_threshold,
+        transition=choice.pool.transition.numpy(),
+        predictor=choice.predictor,
+        predictor_losses=choice.losses,
+        pool_weights=choice.pool.weights.tolist(),
+        change_threshold=choice.change_threshold,
         evidence=evidence,
     )
 
 
 def posterior_losses(
-    candidates: PooledPredictions,
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
-    rows_V: NDArray[np.int64],
+    candidates: PooledPredictions, annotations: Annotations, rows_V: NDArray[np.int64]
 ) -> dict[str, float]:
     """Mean log loss of each prediction's posterior on some checked rows, by name, in nats.
 
-    A row is judged by a pool that was fitted on the other folds among ``rows_V``.
+    A row's posterior comes from a pool that was fitted on the other folds among ``rows_V``.
     """
-    losses = {}
+    losses, fold_V = {}, annotations.folds[rows_V]
     for name, candidate in candidates.items():
         total = 0.0
-        for fold in np.unique(folds[rows_V]):
-            own = rows_V[folds[rows_V] == fold]
-            pool = candidate.fit(given, checked, folds, rows_V[folds[rows_V] != fold])
-            soft_VK = candidate.posterior(pool, given, own)
-            total -= np.log(soft_VK[np.arange(len(own)), checked[own]].clip(1e-12)).sum()
+        for fold in np.unique(fold_V):
+            own = rows_V[fold_V == fold]
+            pool = candidate.fit(annotations, rows_V[fold_V != fold])
+            soft_VK = candidate.posterior(pool, annotations.given, own)
+            held = soft_VK[np.arange(len(own)), annotations.clean[own]]
+            total -= np.log(held.clip(1e-12)).sum()
         losses[name] = float(total / max(1, len(rows_V)))
     return losses
 
 
 def _cross_fitted(
-    candidates: PooledPredictions,
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
-    rows_V: NDArray[np.int64],
+    candidates: PooledPredictions, annotations: Annotations, rows_V: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The posterior of each checked row, ``(V, K)``, fitted as if nobody had checked its fold."""
     classes = len(next(iter(candidates.values())).error_transition)
-    soft_VK = np.empty((len(rows_V), classes))
-    for fold in np.unique(folds[rows_V]):
-        own = folds[rows_V] == fold
-        others, own_rows = rows_V[~own], rows_V[own]
-        losses = posterior_losses(candidates, given, checked, folds, others)
-        believed = candidates[min(losses, key=lambda name: losses[name])]
-        pool = believed.fit(given, checked, folds, others)
-        soft_VK[own] = believed.posterior(pool, given, own_rows)
+    soft_VK, fold_V = np.empty((len(rows_V), classes)), annotations.folds[rows_V]
+    for fold in np.unique(fold_V):
+        own = fold_V == fold
+        losses = posterior_losses(candidates, annotations, rows_V[~own])
+        best = candidates[min(losses, key=lambda name: losses[name])]
+        pool = best.fit(annotations, rows_V[~own])
+        soft_VK[own] = best.posterior(pool, annotations.given, rows_V[own])
     return soft_VK
 
 
 def _labels_by_fold(
-    soft_VK: NDArray[np.float64],
-    given: NDArray[np.int32],
-    right: NDArray[np.int32],
-    folds: NDArray[np.int8],
-    config: DecideConfig,
-    margin: float,
+    soft_VK: NDArray[np.float64], audits: Annotations, config: DecideConfig, margin: float
 ) -> NDArray[np.int32]:
     """What becomes of audited rows, each by the least margin that the other folds ask for.
 
     Where all of them together let nothing change (``margin``), nothing does.
     """
-    label_V = np.empty(len(given), dtype=np.int32)
-    for fold in np.unique(folds):
-        own = folds == fold
+    label_V = np.empty(len(audits), dtype=np.int32)
+    for fold in np.unique(audits.folds):
+        own = audits.folds == fold
         asked = NEVER
         if margin < NEVER:
-            asked = change_threshold(soft_VK[~own], given[~own], right[~own])
-        label_V[own] = _labels_of(soft_VK[own], given[own], config, asked)
+            asked = change_threshold(soft_VK[~own], audits.given[~own], audits.clean[~own])
+        label_V[own] = _labels_of(soft_VK[own], audits.given[own], config, asked)
     return label_V
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from labelfix.annotations import Annotations
 from labelfix.equations import posterior as eq
 from labelfix.features.folds import some_of
 
@@ -88,30 +89,25 @@ class PooledPrediction:
             error_transition=errors_KK,
         )
 
-    def fit(
-        self,
-        given: NDArray[np.int32],
-        checked: NDArray[np.int32],
-        folds: NDArray[np.int8],
-        rows: NDArray[np.int64],
-    ) -> Pool:
-        """The pool of some checked rows; the arrays are those of all rows.
+    def fit(self, annotations: Annotations, rows: NDArray[np.int64]) -> Pool:
+        """The pool of some checked rows.
 
-        The rows' right labels calibrate the prediction, by which all given labels tell the rate of
+        Their right labels calibrate the prediction, by which all given labels tell the rate of
         wrong ones: the whole answer where no checked row had a label, a word in it elsewhere.
         """
         logs = [each[rows] for each in self.log_probabilities]
-        known = checked[rows], folds[rows]
-        alone_J = fit_pool(logs, np.full_like(given[rows], -1), *known).weights[: len(logs)]
+        audits = annotations.part(rows)
+        without_given = replace(audits, given=np.full_like(audits.given, -1))
+        alone_J = fit_pool(logs, without_given).weights[: len(logs)]
         rate = None
         if len(self.given):
-            told = eq.rate_of_errors(
+            estimated = eq.rate_of_errors(
                 eq.pool(alone_J, self.sample), self.given, self.error_transition
             )
             mixed_VK = eq.pool(alone_J, stacked(self.log_probabilities, rows))
-            hits = mixed_VK.argmax(1).numpy() == checked[rows]
-            rate = max(told - _error_of_rate(hits, mixed_VK.shape[1]), 0.5 / len(self.given))
-        return fit_pool(logs, given[rows], *known, self.error_transition, rate)
+            hits = mixed_VK.argmax(1).numpy() == audits.clean
+            rate = max(estimated - _error_of_rate(hits, mixed_VK.shape[1]), 0.5 / len(self.given))
+        return fit_pool(logs, audits, self.error_transition, rate)
 
     def posterior(
         self, pool: Pool, given: NDArray[np.int32], rows: NDArray[np.int64]
@@ -138,9 +134,7 @@ def stacked(predictions: Sequence[NDArray[np.floating]], rows: NDArray[np.int64]
 
 def fit_pool(
     log_probabilities: Sequence[NDArray[np.floating]],
-    given: NDArray[np.int32],
-    right: NDArray[np.int32],
-    folds: NDArray[np.int8],
+    audits: Annotations,
     error_transition: Tensor | None = None,
     rate: float | None = None,
 ) -> Pool:
@@ -151,16 +145,14 @@ def fit_pool(
 
     Args:
         log_probabilities: one ``(V, K)`` out-of-fold prediction a predictor.
-        given: ``(V,)`` given codes of the checked rows, -1 = no label.
-        right: ``(V,)`` right codes.
-        folds: ``(V,)`` folds.
+        audits: the labels of the V checked rows.
         error_transition: ``(K, K)``, where wrong labels go by all rows; None = anywhere.
         rate: of wrong labels, by all rows; None = unknown.
     """
     classes = log_probabilities[0].shape[1]
-    given_V = torch.from_numpy(given.astype(np.int64))
-    right_V = torch.from_numpy(right.astype(np.int64))
-    fold_V = torch.from_numpy(folds.astype(np.int64))
+    given_V = torch.from_numpy(audits.given.astype(np.int64))
+    right_V = torch.from_numpy(audits.clean.astype(np.int64))
+    fold_V = torch.from_numpy(audits.folds.astype(np.int64))
     likelihood_VK = torch.zeros(len(given_V), classes, dtype=torch.float64)
     for fold in fold_V.unique():
         own = fold_V == fold
@@ -171,7 +163,7 @@ def fit_pool(
     predictions = [torch.from_numpy(logs.astype(np.float64)) for logs in log_probabilities]
     terms_VKJ = eq.pool_terms(predictions, likelihood_VK, given_V)
     return Pool(
-        weights=_maximise(terms_VKJ, right_V, audited=bool((given >= 0).any())),
+        weights=_maximise(terms_VKJ, right_V, audited=bool(audits.audited.any())),
         transition=eq.transition_matrix(right_V, given_V, classes, error_transition, rate),
     )
 

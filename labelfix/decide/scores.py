@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from labelfix.annotations import Annotations
 from labelfix.decide.linear_heads import LinearHeads, Targets
 from labelfix.equations import clid as clid_eq
 from labelfix.features.neighbours import TEMPERATURE, Neighbours
@@ -76,9 +77,7 @@ class Scores:
 def score(
     features: Matrix,
     graph: Neighbours,
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
+    annotations: Annotations,
     soft_labels: NDArray[np.floating],
     log_probabilities: NDArray[np.floating],
     *,
@@ -97,9 +96,8 @@ def score(
     Args:
         features: ``(N, D)``, finite, may be memory-mapped.
         graph: their nearest neighbours.
-        given: ``(N,)`` codes, -1 = no label.
-        checked: ``(N,)`` right codes, -1 = not checked; without any, the direction is CLID's.
-        folds: ``(N,)``, as of the predictions.
+        annotations: the rows' labels, with the predictions' folds; where none is verified, the
+            direction is CLID's.
         soft_labels: ``(N, K)``, the posterior q of each row, out of fold.
         log_probabilities: ``(N, K)``, out of fold; the model's own label is its best class.
         config: settings.
@@ -108,9 +106,10 @@ def score(
     Raises:
         ValueError: lengths differ, or there are fewer than two folds.
     """
-    _check(features.shape[0], given, checked, folds, soft_labels, log_probabilities)
+    given, folds = annotations.given, annotations.folds
+    _check(features.shape[0], folds, soft_labels, log_probabilities)
     design = Design.of(features, device)
-    steered = bool((checked >= 0).any())
+    steered = bool(annotations.is_clean.any())
     if steered:
         targets = _soft_targets(soft_labels, design.device)
     else:
@@ -132,7 +131,7 @@ def _check(rows: int, *columns: NDArray[np.generic]) -> None:
     lengths = {rows, *map(len, columns)}
     if len(lengths) > 1:
         raise ValueError(f"features and labels differ in length: {sorted(lengths)}")
-    if len(np.unique(columns[2])) < 2:
+    if len(np.unique(columns[0])) < 2:
         raise ValueError("scores need at least two folds")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfix.annotations import Annotations
 from labelfix.decide.pooling import PooledPrediction
 
 
@@ -31,27 +32,29 @@ class FoldTargets:
 
 
 def fold_targets(
-    predictors: Sequence[Sequence[NDArray[np.floating]]],
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
+    predictors: Sequence[Sequence[NDArray[np.floating]]], annotations: Annotations
 ) -> FoldTargets:
     """Posteriors as training targets, each pool fitted without the fold that it serves.
 
     Args:
         predictors: for each fold g some ``(N, K)`` log-probabilities, from models that saw neither
             fold g nor the row's own fold.
-        given, checked, folds: ``(N,)``; -1 = no label, not checked.
+        annotations: the N rows' labels.
     """
     rows, classes = predictors[0][0].shape
     soft_GNK = np.empty((len(predictors), rows, classes), np.float32)
     transition_GKK = np.empty((len(predictors), classes, classes), np.float32)
     for fold, hidden in enumerate(predictors):
-        seen = np.flatnonzero((checked >= 0) & (folds != fold))
-        candidate = PooledPrediction.of(hidden, np.where(folds == fold, -1, given))
-        pool = candidate.fit(given, checked, folds, seen)
-        soft_GNK[fold] = pool.posterior(hidden, given)
-        soft_GNK[fold, seen] = np.eye(classes)[checked[seen]]
+        visible = annotations.hiding(fold)
+        seen = np.flatnonzero(visible.is_clean)
+        candidate = PooledPrediction.of(hidden, visible.given)
+        pool = candidate.fit(visible, seen)
+        soft_GNK[fold] = pool.posterior(hidden, annotations.given)
+        soft_GNK[fold, seen] = np.eye(classes)[annotations.clean[seen]]
         transition_GKK[fold] = pool.transition.numpy()
-    told = np.where(checked >= 0, -1, given).astype(np.int32)
-    return FoldTargets(soft_GNK=soft_GNK, transition_GKK=transition_GKK, given=told, folds=folds)
+    return FoldTargets(
+        soft_GNK=soft_GNK,
+        transition_GKK=transition_GKK,
+        given=annotations.unverified_given,
+        folds=annotations.folds,
+    )

@@ -20,7 +20,7 @@ def margins(soft_NK: NDArray[np.floating], given: NDArray[np.int32]) -> NDArray[
 
     Args:
         soft_NK: ``(N, K)`` posteriors.
-        given: ``(N,)`` codes; what rows without a label (-1) are told means nothing.
+        given: ``(N,)`` codes; for rows without a label (-1) it means nothing.
     """
     claimed_N = soft_NK.max(1) - soft_NK[np.arange(len(given)), given]
     return claimed_N.astype(np.float64)
@@ -31,7 +31,7 @@ def change_threshold(
     given: NDArray[np.int32],
     right: NDArray[np.int32],
     *,
-    told: float = 0.0,
+    estimated_rate: float = 0.0,
 ) -> float:
     """The margin above which a change is expected to do good, in [0, 1]; :data:`NEVER` = none is.
 
@@ -44,10 +44,10 @@ def change_threshold(
     Args:
         soft_VK: ``(V, K)`` posteriors of audited rows, from steps that did not see their labels.
         given, right: ``(V,)`` codes; rows without a given label do not count.
-        told: r where no row counts: the noise rate that the given labels of all rows tell.
+        estimated_rate: r where no row counts: the noise rate as all given labels show it.
     """
     had, best, margin_V = given >= 0, soft_VK.argmax(1), margins(soft_VK, given)
-    wrong = (given != right)[had].sum() / (had.sum() + 1) if had.any() else told
+    wrong = (given != right)[had].sum() / (had.sum() + 1) if had.any() else estimated_rate
     changed = had & (margin_V > 0)
     brought_C = (best == right)[changed].astype(float) - (given == right)[changed]
     ends_C2 = np.stack([1 - margin_V[changed], margin_V[changed]], 1)

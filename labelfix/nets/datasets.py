@@ -21,10 +21,10 @@ class BatchSource(Protocol):
     """Rows to train on or to predict; picklable, so that worker processes can have it.
 
     Attributes:
-        remarks: what people should know of the views.
+        notices: what people should know of the views.
     """
 
-    remarks: tuple[str, ...]
+    notices: tuple[str, ...]
 
     def __len__(self) -> int: ...
 
@@ -59,7 +59,7 @@ class ImageSource:
     def __init__(self, images: np.ndarray, *, mirrored: bool = True) -> None:
         self.store, self.flip = ImageStore(images), 0.5 if mirrored else 0.0
         self.strong = replace(STRONG, flip=self.flip)
-        self.remarks: tuple[str, ...] = () if mirrored else (NOT_MIRRORED,)
+        self.notices: tuple[str, ...] = () if mirrored else (NOT_MIRRORED,)
 
     def __len__(self) -> int:
         return len(self.store)
@@ -90,7 +90,7 @@ class FeatureSource:
     """
 
     weak_noise, strong_noise, strong_drop = 0.2, 0.5, 0.2
-    remarks: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def __init__(self, features: np.ndarray, scaling: Scaling | None = None) -> None:
         self.features, self.scaling, self.device = features, scaling, torch.device("cpu")

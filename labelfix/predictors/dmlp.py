@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelfix.annotations import Annotations
 from labelfix.features.standardise import Design, Matrix
 from labelfix.predictors.dmlp_passes import DMLP, DMLPConfig, OutOfFold
 
@@ -25,10 +26,7 @@ DEFAULTS = DMLPConfig()
 
 def purify(
     features: Matrix | Design,
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
-    classes: int,
+    annotations: Annotations,
     *,
     config: DMLPConfig = DEFAULTS,
     device: torch.device | str = "cpu",
@@ -38,10 +36,7 @@ def purify(
 
     Args:
         features: ``(N, D)``, finite, may be memory-mapped.
-        given: ``(N,)`` class codes, -1 = no label.
-        checked: ``(N,)`` right labels, -1 = not checked; every class occurs outside each fold.
-        folds: ``(N,)`` from :func:`labelfix.features.folds.assign`.
-        classes: K.
+        annotations: the rows' labels; every class is verified outside each fold.
         config: settings.
         device: of the computation.
         on_pass: called with (passes done, passes in all).
@@ -49,18 +44,15 @@ def purify(
     Raises:
         DegenerateLearningError: NaN.
     """
-    hides_MG = torch.eye(int(folds.max()) + 1)
-    learner = DMLP(Design.of(features, device), given, checked, folds, classes, hides_MG, config)
+    hides_MG = torch.eye(len(annotations.fold_numbers))
+    learner = DMLP(Design.of(features, device), annotations, hides_MG, config)
     learner.run(on_pass)
     return learner.result()
 
 
 def nested(
     features: Matrix | Design,
-    given: NDArray[np.int32],
-    checked: NDArray[np.int32],
-    folds: NDArray[np.int8],
-    classes: int,
+    annotations: Annotations,
     chosen: Sequence[int],
     *,
     config: DMLPConfig = DEFAULTS,
@@ -73,22 +65,23 @@ def nested(
     own fold it is meaningless (uniform).
 
     Args:
-        features, given, checked, folds, classes, config, device, on_pass: as :func:`purify`.
+        features, annotations, config, device, on_pass: as :func:`purify`.
         chosen: the snapshot of each fold, as :func:`purify` chose.
 
     Returns:
         ``(G, N, K)`` float32 log-probabilities.
     """
-    count = int(folds.max()) + 1
+    count = len(annotations.fold_numbers)
     pairs = list(combinations(range(count), 2))
     hides_MG = torch.zeros(len(pairs), count)
     for model, pair in enumerate(pairs):
         hides_MG[model, list(pair)] = 1
-    learner = DMLP(Design.of(features, device), given, checked, folds, classes, hides_MG, config)
+    learner = DMLP(Design.of(features, device), annotations, hides_MG, config)
     learner.run(on_pass, snapshots=max(chosen) + 1)
-    logs_GNK = np.full((count, len(given), classes), -math.log(classes), dtype=np.float32)
+    shape = (count, len(annotations), annotations.classes)
+    logs_GNK = np.full(shape, -math.log(annotations.classes), dtype=np.float32)
     for model, (a, b) in enumerate(pairs):
         for unseen, own in ((a, b), (b, a)):
-            rows = np.flatnonzero(folds == own)
+            rows = np.flatnonzero(annotations.folds == own)
             logs_GNK[unseen, rows] = learner.predict(rows, model, chosen[unseen])
     return logs_GNK

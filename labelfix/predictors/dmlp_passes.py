@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from labelfix.annotations import Annotations
 from labelfix.equations import dmlp as eq
 from labelfix.equations.calibration import fit_temperature
 from labelfix.equations.ridge import least_gcv, ridge_solve, ridge_spectrum
@@ -93,24 +94,21 @@ class DMLP:
     def __init__(
         self,
         design: Design,
-        given: NDArray[np.int32],
-        checked: NDArray[np.int32],
-        folds: NDArray[np.int8],
-        classes: int,
+        annotations: Annotations,
         hides_MG: Tensor,
         config: DMLPConfig,
     ) -> None:
         device = design.device
-        self.design, self.config, self.classes = design, config, classes
-        self.scale = config.scale or math.log(9 * (classes - 1))
+        self.design, self.config, self.classes = design, config, annotations.classes
+        self.scale = config.scale or math.log(9 * (self.classes - 1))
         self.hides_MG = hides_MG.to(device)
         self.models, self.folds = hides_MG.shape
-        self.fold_N = torch.from_numpy(folds.astype(np.int64)).to(device)
-        self.checked_N = torch.from_numpy(checked.astype(np.int64)).to(device)
-        start = np.where(checked >= 0, checked, given)
+        self.fold_N = torch.from_numpy(annotations.folds.astype(np.int64)).to(device)
+        self.clean_N = torch.from_numpy(annotations.clean.astype(np.int64)).to(device)
+        start = annotations.best_known
         self.labelled_N = torch.from_numpy(start >= 0).to(device)
         self.labels_MKN = self._one_hot(torch.from_numpy(start.astype(np.int64)).to(device))
-        self._prepare_clean_rows(checked)
+        self._prepare_clean_rows(annotations)
         self._prepare_spectra()
         self.classifier_MKD = 4 * self._solve(self.label_moments_MKD)
         self.previous_MKD = self.classifier_MKD
@@ -122,12 +120,12 @@ class DMLP:
         labels_KN.scatter_(0, codes_N.clamp_min(0)[None], (codes_N >= 0).float()[None])
         return labels_KN.expand(self.models, -1, -1).clone()
 
-    def _prepare_clean_rows(self, checked: NDArray[np.int32]) -> None:
-        rows_V = np.flatnonzero(checked >= 0)
+    def _prepare_clean_rows(self, annotations: Annotations) -> None:
+        rows_V = np.flatnonzero(annotations.is_clean)
         device = self.design.device
         self.clean_VD = self.design.take(rows_V)
         self.clean_fold_V = self.fold_N[torch.from_numpy(rows_V).to(device)]
-        self.clean_label_V = self.checked_N[torch.from_numpy(rows_V).to(device)]
+        self.clean_label_V = self.clean_N[torch.from_numpy(rows_V).to(device)]
         self.clean_KV = torch.nn.functional.one_hot(self.clean_label_V, self.classes).T.float()
         seen_MV = self._outside(self.clean_fold_V)
         self.clean_share_MV = seen_MV / seen_MV.sum(1, keepdim=True).clamp_min(1)
@@ -145,7 +143,7 @@ class DMLP:
                 eq.soft_targets(self.labels_MKN[..., rows], self.scale) * training_MB[:, None],
                 block_BD,
             )
-            fold_B = self.fold_N[rows].where(self.checked_N[rows] < 0, -1)
+            fold_B = self.fold_N[rows].where(self.clean_N[rows] < 0, -1)
             add_by_fold(gram_GDD, block_BD, block_BD, fold_B)
         gram_MDD = torch.einsum("mg,gde->mde", 1 - self.hides_MG, gram_GDD)
         self.label_moments_MKD = moments_MKD
@@ -171,7 +169,7 @@ class DMLP:
 
     def _lower(self, rows: slice) -> Tensor:
         """Training rows of the lower problem: of a visible fold, and not a checked row of Eq. 6."""
-        return self._outside(self.fold_N[rows]) * (self.checked_N[rows] < 0)
+        return self._outside(self.fold_N[rows]) * (self.clean_N[rows] < 0)
 
     def _solve(self, moments_MKD: Tensor) -> Tensor:
         return ridge_solve(moments_MKD, self.spectrum, self.ridge_M)
@@ -229,14 +227,14 @@ class DMLP:
         if upper_MKD is None:
             return targets_MKB
         gradient_MKB = eq.ipc_gradient(targets_MKB, upper_MKD, block_BD, self.scale)
-        gradient_MKB = gradient_MKB * (self.checked_N[rows] < 0)
+        gradient_MKB = gradient_MKB * (self.clean_N[rows] < 0)
         updated_MKB = eq.ipc_update(self.labels_MKN[..., rows], gradient_MKB, self.config.ipc_rate)
         self.labels_MKN[..., rows] = updated_MKB
         return eq.soft_targets(updated_MKB, self.scale)
 
     def _write_back(self, rows: slice, probabilities_MKB: Tensor) -> None:
         """EAC, for the rows that nobody checked."""
-        open_B = self.checked_N[rows] < 0
+        open_B = self.clean_N[rows] < 0
         labels_MKB = self.labels_MKN[..., rows]
         updated_MKB = eq.eac_update(labels_MKB, probabilities_MKB, self.config.eac_momentum)
         self.labels_MKN[..., rows] = torch.where(open_B, updated_MKB, labels_MKB)

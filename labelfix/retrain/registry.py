@@ -21,7 +21,7 @@ from labelfix.retrain.coteaching import COTEACHING, COTEACHING_PLUS, Coteaching
 from labelfix.retrain.cross_entropy import CrossEntropy, CrossEntropyConfig
 from labelfix.retrain.problem import Problem
 from labelfix.retrain.semi_supervised import FIXMATCH, FLEXMATCH, UDA, SemiSupervised
-from labelfix.training.config import EpochReport, LoopConfig, Method
+from labelfix.training.config import EpochReport, LoopConfig, Trainable
 from labelfix.training.loop import OnEpoch, train
 
 _CPU_IMAGES = 250_000  # of 32 x 32 pixels: what a CPU run may look at when nobody sets the epochs
@@ -47,7 +47,7 @@ class RetrainMethod:
     needs: tuple[str, ...] = ("soft_label", "weight")
     needs_given: tuple[str, ...] = ("given_label",)
     config: Any
-    build: Callable[[Fabric, Problem, Any], Method]
+    build: Callable[[Fabric, Problem, Any], Trainable]
     nets: tuple[str, ...] = ("net",)
     prefix: str = ""
     diagnose: Callable[[list[EpochReport]], list[str]] = lambda history: []
@@ -185,7 +185,7 @@ def retrain(
     return Retrained(net=net.eval(), history=trained.history)
 
 
-def _build(fabric: Fabric, *, problem: Problem, settings: Any, name: str) -> Method:  # noqa: ANN401
+def _build(fabric: Fabric, *, problem: Problem, settings: Any, name: str) -> Trainable:  # noqa: ANN401
     return METHODS[name].build(fabric, problem, settings)
 
 

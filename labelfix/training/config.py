@@ -55,7 +55,7 @@ class StepContext(EpochContext):
         return (self.epoch + (self.step + 0.5) / self.steps) / self.epochs
 
 
-class Method(Protocol):
+class Trainable(Protocol):
     """What the loop trains. All state lives in `modules` (parameters, buffers) and `optimizers`.
 
     The loop moves `modules` to the device and replaces the dictionaries' entries by Fabric's

@@ -1,6 +1,6 @@
 """The one training loop: index batches, schedule, checkpoints, resumption; on Lightning Fabric.
 
-A method (`training.Method`) owns its nets and optimizers and knows one `step`; the loop owns
+A method (`training.Trainable`) owns its nets and optimizers and knows one `step`; the loop owns
 everything else. Every random draw comes from a generator derived from (seed, epoch, step,
 process), so a checkpoint holds no generator state, and a resumed run on the CPU equals an
 uninterrupted one bit by bit. How several processes and nodes run: `devices.py`.
@@ -20,12 +20,12 @@ from torch.multiprocessing import get_context
 
 from labelfix.errors import DegenerateLearningError
 from labelfix.training.checkpoint import load_checkpoint
-from labelfix.training.config import EpochReport, LoopConfig, Method, Trained
+from labelfix.training.config import EpochReport, LoopConfig, Trainable, Trained
 from labelfix.training.devices import make_fabric, seed_global, shutdown
 from labelfix.training.distributed import is_rank_zero
 from labelfix.training.worker import INIT, OnEpoch, Worker, derive_seed, identity
 
-Build = Callable[[Fabric], Method]
+Build = Callable[[Fabric], Trainable]
 
 
 def train(

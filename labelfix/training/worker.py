@@ -16,7 +16,7 @@ from torch import Tensor
 
 from labelfix.errors import DegenerateLearningError
 from labelfix.training.checkpoint import load_checkpoint, restore, save_checkpoint
-from labelfix.training.config import EpochContext, EpochReport, LoopConfig, Method, StepContext
+from labelfix.training.config import EpochContext, EpochReport, LoopConfig, StepContext, Trainable
 from labelfix.training.devices import seed_global
 
 INIT, ROWS = 2**32 - 1, 2**32 - 2  # "step" numbers of the draws that belong to no step
@@ -64,7 +64,7 @@ class Worker:
     """One process's part of a training; all processes run it in lockstep."""
 
     def __init__(
-        self, fabric: Fabric, method: Method, config: LoopConfig, path: Path, tell: OnEpoch
+        self, fabric: Fabric, method: Trainable, config: LoopConfig, path: Path, tell: OnEpoch
     ) -> None:
         self.fabric, self.method, self.config, self.path, self.tell = (
             fabric, method, config, path, tell,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ def rows_of(
     clean_features: ArrayLike | None,
     clean_labels: ArrayLike | Sequence[Any] | None,
     audited: Mapping[int, Any] | pd.Series | None,
+    *,
+    seed: int,
 ) -> tuple[LearningRows, NDArray[Any], int]:
     """What the arguments of :func:`labelfix.purify` say; the classes ``(K,)``, and N.
 
@@ -42,34 +43,35 @@ def rows_of(
         matrix = _stack(matrix, _matrix(clean_features, "clean_features"), len(extra))
     elif extra:
         raise InputError("clean_labels come without clean_features", hint="pass both, or audited")
-    codes = np.full(len(matrix), -1, np.int32)
-    codes[: len(labels)] = [-1 if label is None else code[label] for label in labels]
-    checked = np.full(len(matrix), -1, np.int32)
+    codes = np.array([-1 if label is None else code[label] for label in labels], np.int32)
+    clean = np.full(len(matrix), -1, np.int32)
     for row, label in enumerate(extra):
-        checked[len(labels) + row] = _right(label, code, f"clean_labels[{row}]")
+        clean[len(labels) + row] = _right(label, code, f"clean_labels[{row}]")
     for row, label in _audited(audited, len(labels)).items():
-        checked[row] = _right(label, code, f"audited[{row}]")
+        clean[row] = _right(label, code, f"audited[{row}]")
     content = inputs.content_keys(matrix, blame=_not_finite(len(labels)))
-    rows = LearningRows(
-        features=matrix, given=codes, checked=checked, content=content, classes=len(code), key=""
-    )
-    return _matched(rows, len(labels)), np.array(list(code)), len(labels)
+    kept, clean = _matched(content, clean, len(labels))
+    rows = LearningRows.of(
+        matrix if kept.all() else matrix[kept], content[kept], codes, clean,
+        classes=len(code), seed=seed,
+    )  # fmt: skip
+    return rows, np.array(list(code)), len(labels)
 
 
-def _matched(rows: LearningRows, count: int) -> LearningRows:
-    """The first ``count`` rows, and those beside them that are no copies of these by content."""
-    if not inputs.tell_rows_apart(rows.content[:count]):
-        return rows
-    copies = inputs.find_copies(rows.content, rows.checked[:count], rows.checked[count:])
+def _matched(
+    content: NDArray[np.uint64], clean: NDArray[np.int32], count: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Which rows stay: the first ``count``, and those beside them that are no copies of these.
+
+    Returns ``(N + M,)`` bool, and the verified codes of the rows that stay.
+    """
+    kept = np.ones(len(content), dtype=bool)
+    if not inputs.tell_rows_apart(content[:count]):
+        return kept, clean
+    copies = inputs.find_copies(content, clean[:count], clean[count:])
     beside = copies.beside & (copies.labels >= 0)
-    kept = np.append(np.ones(count, dtype=bool), beside)
-    return replace(
-        rows,
-        features=rows.features if beside.all() else np.asarray(rows.features)[kept],
-        given=rows.given[kept],
-        checked=np.concatenate([copies.answers, copies.labels[beside]]),
-        content=rows.content[kept],
-    )
+    kept[count:] = beside
+    return kept, np.concatenate([copies.answers, copies.labels[beside]])
 
 
 def _matrix(values: ArrayLike, name: str) -> NDArray[Any]:

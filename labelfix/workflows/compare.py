@@ -16,9 +16,9 @@ from scipy.stats import binomtest
 from labelfix.equations.intervals import paired_difference
 from labelfix.errors import InputError
 from labelfix.training.distributed import barrier, is_rank_zero
+from labelfix.training.progress import SILENT, Reporter
 from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.output_folder import write_json
-from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.retrain import Outcome, RetrainConfig, train_and_test
 
 LEAST_CHECKED = 20

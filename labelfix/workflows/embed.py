@@ -17,7 +17,11 @@ from labelfix.pretrain.embed import embed
 from labelfix.pretrain.run import CheckedImages, PretrainConfig, default_epochs, pretrain
 from labelfix.training.config import EpochReport
 from labelfix.training.distributed import barrier, is_rank_zero
+from labelfix.training.progress import SILENT, Reporter
 from labelfix.workflows.output_folder import (
+    EMBED,
+    IMAGES,
+    PRETRAIN,
     OutputFolder,
     digest,
     file_digest,
@@ -26,7 +30,6 @@ from labelfix.workflows.output_folder import (
     stamps,
     write_json,
 )
-from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.settings import PurifyConfig, Run
 from labelfix.workflows.source import weights_name
 
@@ -40,7 +43,7 @@ def pretrain_only(
     barrier(config.num_nodes)
     if weights == config.weights:
         return weights
-    return str(run.folder.stages / "pretrain" / "weights.safetensors")
+    return str(run.files.stages / "pretrain" / "weights.safetensors")
 
 
 def embed_only(
@@ -51,7 +54,7 @@ def embed_only(
     pixels = decode_images(dataset, run)
     embed_images(pixels, *pretrain_backbone(dataset, pixels, run), run)
     barrier(config.num_nodes)
-    return run.folder.stages / "embed" / "features.npy"
+    return run.files.stages / "embed" / "features.npy"
 
 
 def _run_on_images(
@@ -63,7 +66,7 @@ def _run_on_images(
         )
     require_backbone(config)
     folder = OutputFolder.open(out, writes=is_rank_zero(config.num_nodes))
-    return Run(folder=folder, config=config, report=report)
+    return Run(config=config, folder=folder, report=report)
 
 
 def require_backbone(config: PurifyConfig) -> None:
@@ -93,8 +96,8 @@ def decode_images(dataset: inputs.Dataset, run: Run) -> inputs.Pixels:
         np.save(place / "keys.npy", pixels.keys)
 
     files = [file for file in dataset.encoded_images() if isinstance(file, Path)]
-    key = fingerprint(data=dataset.fingerprint, files=stamps(files))
-    place = run.stage("images", key, build)
+    key = IMAGES.key(data=dataset.fingerprint, files=stamps(files))
+    place = run.stage(IMAGES, key, build)
     with reading(place):
         images = np.load(place / "pixels.npy", mmap_mode="r")
         return inputs.Pixels(images=images, keys=np.load(place / "keys.npy"))
@@ -119,7 +122,7 @@ def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) 
         method=config.pretrain, backbone=config.backbone_name, epochs=epochs, seed=config.seed,
         view=view_of(dataset, pixels, run),
     )  # fmt: skip
-    key = fingerprint(
+    key = PRETRAIN.key(
         images=digest(pixels.keys), settings=asdict(settings), devices=config.devices,
         num_nodes=config.num_nodes, precision=config.precision, device=config.device,
     )  # fmt: skip
@@ -146,7 +149,7 @@ def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) 
         write_json(place / "history.json", [asdict(epoch) for epoch in trained.history])
         (place / "checkpoint.pt").unlink(missing_ok=True)
 
-    return str(run.stage("pretrain", key, build) / "weights.safetensors"), key
+    return str(run.stage(PRETRAIN, key, build) / "weights.safetensors"), key
 
 
 def view_of(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) -> ViewConfig:
@@ -173,7 +176,7 @@ def embed_images(
     """Stage embed: ``(N + M, D)`` float16 features, memory-mapped, and their key."""
     name = run.config.backbone_name
     precision = run.config.precision
-    key = fingerprint(images=digest(pixels.keys), backbone=weights_key, precision=precision)
+    key = EMBED.key(images=digest(pixels.keys), backbone=weights_key, precision=precision)
 
     def build(place: Path) -> None:
         side = max(pixels.images.shape[1:3])
@@ -188,6 +191,6 @@ def embed_images(
                 on_batch=lambda done: advance(done, len(pixels.images), ""),
             )
 
-    place = run.stage("embed", key, build)
+    place = run.stage(EMBED, key, build)
     with reading(place):
         return np.load(place / "features.npy", mmap_mode="r"), key

@@ -17,8 +17,8 @@ from labelfix.equations.ood import energy_score, msp_score
 from labelfix.errors import InputError
 from labelfix.nets.classifiers import predict_logits
 from labelfix.training.devices import pick_device
+from labelfix.training.progress import SILENT, Reporter
 from labelfix.workflows.model_files import WEIGHTS, load_model, read_test_scores
-from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.row_content import samples_like
 from labelfix.workflows.source import Source
 

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
@@ -25,14 +24,32 @@ from labelfix.errors import InputError
 MARKER = "labelfix.json"
 
 
-@cache
-def code_fingerprint() -> str:
-    """Hash of labelfix's own source, so that a stage of an older version is done again."""
-    package = Path(__file__).parent
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(package.rglob("*.py")):
-        digest.update(str(file.relative_to(package)).encode() + file.read_bytes())
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the output folder.
+
+    Attributes:
+        name: its folder below ``stages``.
+        version: goes into its key. It is raised where the stage's code gives another result, and
+            then alone; what was done is then done again. ``tests/workflows/test_stage_versions.py``
+            holds the result of each version.
+    """
+
+    name: str
+    version: int
+
+    def key(self, **parts: object) -> str:
+        """The fingerprint of this version with the inputs and settings that it depends on."""
+        return fingerprint(stage=self.name, version=self.version, **parts)
+
+
+IMAGES = Stage("images", 1)  # pixels.npy, keys.npy
+PRETRAIN = Stage("pretrain", 1)  # weights.safetensors
+EMBED = Stage("embed", 1)  # features.npy
+NEIGHBOURS = Stage("neighbours", 1)  # rows.npy, similarities.npy
+PURIFY = Stage("purify", 1)  # log_probabilities-NAME.npy, auxiliary.npy, training_log.json
+SCORE = Stage("score", 1)  # scores.npz
+RETRAIN = Stage("retrain", 1)  # a training's checkpoint
 
 
 def fingerprint(**parts: Any) -> str:  # noqa: ANN401
@@ -159,14 +176,13 @@ class OutputFolder:
 
         Args:
             name: the stage.
-            key: its fingerprint: inputs and settings; the code's is added here.
+            key: from :meth:`Stage.key`.
             build: fills the folder it is given. What an interrupted build with the same key left
                 there (checkpoints) is still there when it is called again.
 
         Returns:
             The complete folder, and whether it was already there.
         """
-        key = fingerprint(key=key, code=code_fingerprint())
         done = self.stages / name
         if _key_of(done) == key:
             return done, True

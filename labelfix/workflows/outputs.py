@@ -15,8 +15,9 @@ from labelfix.decide.decisions import Decisions, noise_rate
 from labelfix.decide.evidence import Evidence
 from labelfix.decide.scores import Scores
 from labelfix.decide.threshold import NEVER
+from labelfix.predictors.learning import Predictions
 from labelfix.workflows.output_folder import plain, row_digest, versions
-from labelfix.workflows.samples import LearningRows, Prediction
+from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig, Run
 from labelfix.workflows.source import Source, weights_name, write_places
 
@@ -121,7 +122,7 @@ IN_METADATA = (
 def summarise(
     dataset: inputs.Dataset,
     rows: LearningRows,
-    prediction: Prediction,
+    predictions: Predictions,
     decided: Decisions,
     run: Run,
 ) -> Summary:
@@ -136,7 +137,9 @@ def summarise(
         source=Source.of_dataset(dataset),
         rows=count,
         rows_without_label=int((dataset.given < 0).sum()),
-        checked_rows=CheckedRows(audited=int(audited.sum()), all=int((rows.checked >= 0).sum())),
+        checked_rows=CheckedRows(
+            audited=int(audited.sum()), all=int(rows.annotations.is_clean.sum())
+        ),
         class_names=dataset.class_names,
         settings=settings_of_run(run.config, decided),
         noise_rate=noise_rate(decided.soft_labels, dataset.given),
@@ -148,7 +151,7 @@ def summarise(
         predictor=decided.predictor,
         predictor_losses=decided.predictor_losses,
         pool_weights=decided.pool_weights,
-        training_log=prediction.training_log,
+        training_log=predictions.training_log,
         evidence=decided.evidence,
         notices=dataset.notices,
         fingerprints=Fingerprints(
@@ -187,9 +190,9 @@ def write_outputs(
 ) -> None:
     """Write labels.parquet, and where its inputs lie."""
     started = time.monotonic()
-    write_places(dataset, run.config, run.folder)
+    write_places(dataset, run.config, run.files)
     contract.write_labels(
-        run.folder.labels,
+        run.files.labels,
         corrected(
             decided,
             scores,

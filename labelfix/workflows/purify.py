@@ -1,10 +1,10 @@
-"""The flow of purify on one page: read, pretrain, embed, purify, judge, score, write.
+"""The flow of purify on one page, for the command line and for Python alike.
 
     Dataset ── images ── pretrain ── embed ──┐
        └────────────── features ─────────────┴─ rows ── neighbours ── predict ── decide ── score
 
-Each function takes typed artifacts and returns one; work that takes long is a stage in the output
-folder, complete or absent, and skipped when its fingerprint has not changed.
+With an output folder, work that takes long is a stage in it: complete or absent, and skipped when
+nothing that it depends on has changed. Without one, everything is computed in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -25,17 +25,36 @@ from labelfix.decide.decisions import DecideConfig, Decisions, decide
 from labelfix.decide.scores import Scores, score
 from labelfix.features.neighbours import Neighbours, nearest
 from labelfix.features.standardise import Matrix, Stacked
+from labelfix.predictors import registry
+from labelfix.predictors.learning import Predictions, RowImages
 from labelfix.training.devices import algebra_device
 from labelfix.training.distributed import barrier, is_rank_zero
-from labelfix.workflows.output_folder import OutputFolder, digest, fingerprint, reading, write_json
+from labelfix.training.progress import SILENT, Reporter
+from labelfix.workflows.output_folder import (
+    NEIGHBOURS,
+    PURIFY,
+    SCORE,
+    OutputFolder,
+    digest,
+    write_json,
+)
 from labelfix.workflows.outputs import Summary, renamed_notices, summarise, write_outputs
-from labelfix.workflows.predict import method_of, run_methods
-from labelfix.workflows.progress import SILENT, Reporter
-from labelfix.workflows.samples import LearningRows, Prediction, RowImages, gather
+from labelfix.workflows.predict import predict
+from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig, Run
 
 
-def purify(
+@dataclass(frozen=True, kw_only=True)
+class Purified:
+    """What was found out about the rows: neighbours, predictions, decisions and scores."""
+
+    graph: Neighbours
+    predictions: Predictions
+    decided: Decisions
+    scores: Scores
+
+
+def purify_dataset(
     dataset: inputs.Dataset,
     out: Path,
     config: PurifyConfig,
@@ -60,24 +79,41 @@ def purify(
         DegenerateLearningError: learning gave nothing usable; no labels are written.
     """
     started = time.monotonic()
-    method_of(config, int((dataset.clean >= 0).sum()) + len(dataset.clean_labels))
+    clean_rows = int((dataset.clean >= 0).sum()) + len(dataset.clean_labels)
+    registry.require_clean(config.method, config.upper_loss, clean_rows)
     if dataset.features is None:
         _embedding().require_backbone(config)
     first = is_rank_zero(config.num_nodes)
     folder = OutputFolder.open(out, fresh=fresh, writes=first)
-    run = Run(folder=folder, config=config, report=report)
-    dataset, rows = rows_of(dataset, run)
-    graph = find_neighbours(rows, run)
-    prediction = predict(rows, graph, run)
-    decided = run_decide(rows, prediction, config)
-    scores = score_rows(rows, graph, prediction, decided, run)
-    summary = summarise(dataset, rows, prediction, decided, run)
+    flow = Run(config=config, folder=folder, report=report)
+    dataset, rows = rows_of(dataset, flow)
+    found = run(rows, flow)
+    summary = summarise(dataset, rows, found.predictions, found.decided, flow)
     if first:
-        write_outputs(dataset, decided, scores, summary, run)
-        run.seconds["total"] = round(time.monotonic() - started, 3)
-        write_json(run.folder.summary, summary.to_dict())
+        write_outputs(dataset, found.decided, found.scores, summary, flow)
+        flow.seconds["total"] = round(time.monotonic() - started, 3)
+        write_json(folder.summary, summary.to_dict())
     barrier(config.num_nodes)
     return summary
+
+
+def run(rows: LearningRows, flow: Run) -> Purified:
+    """From rows to decisions and scores.
+
+    Args:
+        rows: what to learn from.
+        flow: settings, and the output folder, if there is one.
+
+    Raises:
+        InputError: the method needs checked rows that are not there.
+        DegenerateLearningError: learning gave nothing usable.
+    """
+    graph = find_neighbours(rows, flow)
+    predictions = make_predictions(rows, graph, flow)
+    config = DecideConfig(min_precision=flow.config.min_precision)
+    decided = decide(predictions.candidates, rows.annotations, config)
+    scores = score_rows(rows, graph, predictions, decided, flow)
+    return Purified(graph=graph, predictions=predictions, decided=decided, scores=scores)
 
 
 def clean_source(
@@ -110,7 +146,7 @@ def formats() -> str:
     return inputs.listed_formats()
 
 
-def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, LearningRows]:
+def rows_of(dataset: inputs.Dataset, flow: Run) -> tuple[inputs.Dataset, LearningRows]:
     """The rows to learn from: given features, or images embedded by a backbone.
 
     Returns the dataset too: only images show which clean rows are DATA's under another id.
@@ -121,18 +157,25 @@ def rows_of(dataset: inputs.Dataset, run: Run) -> tuple[inputs.Dataset, Learning
             features = Stacked(dataset.features, dataset.clean_features)
         content = dataset.feature_keys
         assert content is not None, "features come with their content keys"
-        return dataset, gather(dataset, features, content, digest(content), dataset.clean_labels)
+        clean = np.concatenate([dataset.clean, dataset.clean_labels])
+        return dataset, LearningRows.of(
+            features, content, dataset.given, clean,
+            classes=len(dataset.class_names), seed=flow.config.seed, key=digest(content),
+        )  # fmt: skip
     images = _embedding()
-    pixels = images.decode_images(dataset, run)
+    pixels = images.decode_images(dataset, flow)
     matched = inputs.match_content(dataset, pixels.keys)
     for line in matched.notices[len(dataset.notices) :]:
-        run.report.say(line)
-    extra = np.full(len(dataset.clean_labels), -1, np.int32)  # copies of DATA's rows: no evidence
-    extra[np.isin(dataset.clean_rows.rows, matched.clean_rows.rows)] = matched.clean_labels
-    weights, key = images.pretrain_backbone(matched, pixels, run)
-    features, key = images.embed_images(pixels, weights, key, run)
-    kept = RowImages(pixels=pixels.images, backbone=run.config.backbone_name, weights=weights)
-    return matched, gather(matched, features, pixels.keys, key, extra, kept)
+        flow.report.say(line)
+    beside = np.full(len(dataset.clean_labels), -1, np.int32)  # copies of DATA's rows: no evidence
+    beside[np.isin(dataset.clean_rows.rows, matched.clean_rows.rows)] = matched.clean_labels
+    weights, key = images.pretrain_backbone(matched, pixels, flow)
+    features, key = images.embed_images(pixels, weights, key, flow)
+    kept = RowImages(pixels=pixels.images, backbone=flow.config.backbone_name, weights=weights)
+    return matched, LearningRows.of(
+        features, pixels.keys, matched.given, np.concatenate([matched.clean, beside]),
+        classes=len(matched.class_names), seed=flow.config.seed, key=key, images=kept,
+    )  # fmt: skip
 
 
 def _embedding() -> ModuleType:
@@ -142,104 +185,96 @@ def _embedding() -> ModuleType:
     return embed
 
 
-def find_neighbours(rows: LearningRows, run: Run) -> Neighbours:
+def find_neighbours(rows: LearningRows, flow: Run) -> Neighbours:
     """Stage neighbours: the graph that predictions and scores share."""
 
-    def build(place: Path) -> None:
-        with run.report.task("neighbours"):
-            graph = nearest(rows.features)
+    def build(place: Path | None) -> Neighbours:
+        with flow.report.task("neighbours"):
+            return nearest(rows.features)
+
+    def save(graph: Neighbours, place: Path) -> None:
         np.save(place / "rows.npy", graph.rows)
         np.save(place / "similarities.npy", graph.similarities)
 
-    place = run.stage("neighbours", fingerprint(rows=rows.key), build)
-    with reading(place):
+    def load(place: Path) -> Neighbours:
         return Neighbours(
             rows=np.load(place / "rows.npy"), similarities=np.load(place / "similarities.npy")
         )
 
+    return flow.staged(NEIGHBOURS, NEIGHBOURS.key(rows=rows.key), build, save, load)
 
-def predict(rows: LearningRows, graph: Neighbours, run: Run) -> Prediction:
+
+def make_predictions(rows: LearningRows, graph: Neighbours, flow: Run) -> Predictions:
     """Stage purify: the method's out-of-fold predictions."""
-    key = fingerprint(
-        rows=rows.key, given=digest(rows.given), checked=digest(rows.checked),
-        method=run.config.method, upper_loss=run.config.upper_loss,
-        learn_from=run.config.learn_from, seed=run.config.seed, device=run.config.device,
-        devices=run.config.devices, num_nodes=run.config.num_nodes, precision=run.config.precision,
+    notes, config = rows.annotations, flow.config
+    key = PURIFY.key(
+        graph=NEIGHBOURS.key(rows=rows.key), given=digest(notes.given), clean=digest(notes.clean),
+        method=config.method, upper_loss=config.upper_loss, learn_from=config.learn_from,
+        seed=config.seed, device=config.device, devices=config.devices,
+        num_nodes=config.num_nodes, precision=config.precision,
     )  # fmt: skip
 
-    def build(place: Path) -> None:
-        scratch = place / "checkpoints"
-        prediction = run_methods(rows, graph, run.config, run.report, scratch=scratch)
-        shutil.rmtree(scratch, ignore_errors=True)
-        for name, logs_NK in prediction.log_probabilities.items():
-            np.save(place / f"log_probabilities-{name}.npy", logs_NK)
-        np.save(place / "auxiliary.npy", prediction.auxiliary)
-        np.save(place / "folds.npy", prediction.folds)
-        write_json(place / "training_log.json", prediction.training_log)
+    def build(place: Path | None) -> Predictions:
+        scratch = None if place is None else place / "checkpoints"
+        found = predict(rows, graph, config, flow.report, scratch=scratch)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return found
 
-    place = run.stage("purify", key, build)
-    with reading(place):
+    def save(found: Predictions, place: Path) -> None:
+        for name, logs_NK in found.log_probabilities.items():
+            np.save(place / f"log_probabilities-{name}.npy", logs_NK)
+        np.save(place / "auxiliary.npy", np.stack(found.auxiliary))
+        write_json(place / "training_log.json", found.training_log)
+
+    def load(place: Path) -> Predictions:
         training_log = json.loads((place / "training_log.json").read_text())
-        return Prediction(
+        return Predictions(
             log_probabilities={
                 name: np.load(place / f"log_probabilities-{name}.npy") for name in training_log
             },
-            auxiliary=np.load(place / "auxiliary.npy"),
-            folds=np.load(place / "folds.npy"),
+            auxiliary=list(np.load(place / "auxiliary.npy")),
             training_log=training_log,
         )
 
+    return flow.staged(PURIFY, key, build, save, load)
+
 
 def score_rows(
-    rows: LearningRows, graph: Neighbours, prediction: Prediction, decided: Decisions, run: Run
-) -> Scores:
-    """Stage score: the reliabilities and CLID of every row."""
-    key = fingerprint(
-        rows=rows.key, soft_labels=digest(decided.soft_labels), predictor=decided.predictor,
-        given=digest(rows.given), device=run.config.device,
-    )  # fmt: skip
-
-    def build(place: Path) -> None:
-        with run.report.task("score"):
-            scores = run_scores(rows, graph, prediction, decided, run.config)
-        np.savez(place / "scores.npz", **vars(scores))
-
-    place = run.stage("score", key, build)
-    with reading(place), (place / "scores.npz").open("rb") as file, np.load(file) as found:
-        return Scores(
-            label_reliability=found["label_reliability"],
-            pseudo_reliability=found["pseudo_reliability"],
-            clid=found["clid"],
-            direction=str(found["direction"]),
-        )
-
-
-def run_scores(
     rows: LearningRows,
     graph: Neighbours,
-    prediction: Prediction,
+    predictions: Predictions,
     decided: Decisions,
-    config: PurifyConfig,
+    flow: Run,
 ) -> Scores:
-    """The scores, in memory."""
-    return score(
-        rows.features,
-        graph,
-        rows.given,
-        rows.checked,
-        prediction.folds,
-        decided.soft_labels,
-        prediction.of_student(decided.predictor),
-        device=algebra_device(config.device),
-    )
+    """Stage score: the reliabilities and CLID of every row."""
+    key = SCORE.key(
+        graph=NEIGHBOURS.key(rows=rows.key), soft_labels=digest(decided.soft_labels),
+        predictor=decided.predictor, given=digest(rows.annotations.given),
+        device=flow.config.device,
+    )  # fmt: skip
 
+    def build(place: Path | None) -> Scores:
+        with flow.report.task("score"):
+            return score(
+                rows.features,
+                graph,
+                rows.annotations,
+                decided.soft_labels,
+                predictions.of_student(decided.predictor),
+                device=algebra_device(flow.config.device),
+            )
 
-def run_decide(rows: LearningRows, prediction: Prediction, config: PurifyConfig) -> Decisions:
-    """Stage judge: posterior, decisions and evidence; cheap, so it is done every time."""
-    return decide(
-        prediction.candidates,
-        rows.given,
-        rows.checked,
-        prediction.folds,
-        DecideConfig(min_precision=config.min_precision),
-    )
+    def save(scores: Scores, place: Path) -> None:
+        np.savez(place / "scores.npz", **vars(scores))
+
+    def load(place: Path) -> Scores:
+        with (place / "scores.npz").open("rb") as file, np.load(file) as found:
+            return Scores(
+                label_reliability=found["label_reliability"],
+                pseudo_reliability=found["pseudo_reliability"],
+                clid=found["clid"],
+                direction=str(found["direction"]),
+            )
+
+    return flow.staged(SCORE, key, build, save, load)

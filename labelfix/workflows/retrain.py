@@ -31,17 +31,16 @@ from labelfix.training.config import EpochReport, LoopConfig
 from labelfix.training.devices import pick_device
 from labelfix.training.diagnostics import collapse_of
 from labelfix.training.distributed import barrier, is_rank_zero
+from labelfix.training.progress import SILENT, Reporter
 from labelfix.workflows import model_files
 from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.model_files import card_of, save_model
 from labelfix.workflows.output_folder import (
-    code_fingerprint,
+    RETRAIN,
     digest,
-    fingerprint,
     versions,
     write_json,
 )
-from labelfix.workflows.progress import SILENT, Reporter
 from labelfix.workflows.settings import require_machine
 
 LABELS = ("purified", "given")
@@ -106,7 +105,7 @@ class Outcome:
     logits: torch.Tensor
 
 
-def run(
+def train_on(
     dataset: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
 ) -> dict[str, Any]:
     """Train on the labels that the settings name, test, and write weights, predictions, metrics.
@@ -154,7 +153,7 @@ def train_and_test(
     device, seen = pick_device(config.device), dataset.test or dataset.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
     diagnostics = [
-        *task.source.remarks,
+        *task.source.notices,
         *config.recipe.diagnose(trained.history),
         *_collapse(logits, seen.labels),
     ]
@@ -285,8 +284,8 @@ def _checkpoint(
     targets = {
         name: digest(value) for name, value in vars(task.targets).items() if value is not None
     }
-    key = fingerprint(
-        config=asdict(config), epochs=loop.epochs, targets=targets, code=code_fingerprint(),
+    key = RETRAIN.key(
+        config=asdict(config), epochs=loop.epochs, targets=targets,
         rows=digest(dataset.train.keys), backbone=dataset.backbone, weights=dataset.weights,
     )  # fmt: skip
     own = out / f"checkpoint-{key[:12]}.pt"

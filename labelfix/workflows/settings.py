@@ -6,20 +6,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 from labelfix.errors import InputError
-from labelfix.predictors.bilevel import registry as bilevel
 from labelfix.predictors.bilevel.registry import STEERABLE
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES
+from labelfix.predictors.registry import METHODS
 from labelfix.ranges import AtLeastOne, OneOf, Seed, Share, check_options
 from labelfix.training.config import LoopConfig
 from labelfix.training.devices import pick_device, require_hardware
 from labelfix.training.distributed import require_nodes
-from labelfix.workflows.output_folder import OutputFolder
-from labelfix.workflows.progress import Reporter
+from labelfix.training.progress import SILENT, Reporter
+from labelfix.workflows.output_folder import OutputFolder, Stage, reading
 
-METHODS = ("auto", "dmlp", "dmlp-naive", *bilevel.METHODS)
+T = TypeVar("T")
+
 LEARN_FROM = ("auto", "features", "images")
 PRETRAINING = ("simclr", "moco", "none")
 
@@ -97,18 +98,53 @@ class PurifyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run: where stages lie, how they are set, where progress goes, what took how long."""
+    """One run: how it is set, where its stages lie, where progress goes, what took how long.
 
-    folder: OutputFolder
+    Attributes:
+        config: the settings.
+        folder: where stages lie; None = everything stays in memory.
+        report: where progress goes.
+        seconds: of each stage.
+    """
+
     config: PurifyConfig
-    report: Reporter
+    folder: OutputFolder | None = None
+    report: Reporter = SILENT
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def stage(self, name: str, key: str, build: Callable[[Path], None]) -> Path:
+    @property
+    def files(self) -> OutputFolder:
+        """The output folder of a run that has one."""
+        assert self.folder is not None, "this run stays in memory"
+        return self.folder
+
+    def stage(self, stage: Stage, key: str, build: Callable[[Path], None]) -> Path:
         """The complete folder of a stage, built if it must be; see ``OutputFolder.stage``."""
         started = time.monotonic()
-        place, was_there = self.folder.stage(name, key, build)
+        place, was_there = self.files.stage(stage.name, key, build)
         if was_there:
-            self.report.say(f"{name}: nothing changed, taken from the last run")
-        self.seconds[name] = round(time.monotonic() - started, 3)
+            self.report.say(f"{stage.name}: nothing changed, taken from the last run")
+        self.seconds[stage.name] = round(time.monotonic() - started, 3)
         return place
+
+    def staged(
+        self,
+        stage: Stage,
+        key: str,
+        build: Callable[[Path | None], T],
+        save: Callable[[T, Path], None],
+        load: Callable[[Path], T],
+    ) -> T:
+        """The result of a stage: from its folder, where there is one, else computed in memory.
+
+        Args:
+            stage: which.
+            key: from :meth:`Stage.key`, with all that determines the result.
+            build: computes it; is given the stage's folder for checkpoints, None in memory.
+            save, load: to and from the files of the folder.
+        """
+        if self.folder is None:
+            return build(None)
+        place = self.stage(stage, key, lambda place: save(build(place), place))
+        with reading(place):
+            return load(place)

@@ -48,4 +48,6 @@ def purified(feature_files, labelfix, tmp_path):
 def summary_of_run(feature_files, tmp_path):
     files = feature_files()
     dataset = inputs.read(files.data, files.clean, features=files.features)
-    return purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
+    return purify.purify_dataset(
+        dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp")
+    )

@@ -71,7 +71,7 @@ def test_collapsed_learning_is_status_1(labelfix, monkeypatch, feature_files, tm
     def collapse(*_, **settings):
         raise DegenerateLearningError("dmlp: predictions collapsed onto 1 of 3 classes")
 
-    monkeypatch.setattr(purify, "run_methods", collapse)
+    monkeypatch.setattr(purify, "predict", collapse)
     files = feature_files()
     done = labelfix(*files.purify, "--out", tmp_path / "run", "--json")
     assert done.status == 1
@@ -144,7 +144,7 @@ def test_an_interrupt_is_status_1(labelfix, monkeypatch, feature_files, tmp_path
     def interrupt(*_, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(purify, "run_methods", interrupt)
+    monkeypatch.setattr(purify, "predict", interrupt)
     files = feature_files()
     done = labelfix(*files.purify, "--out", tmp_path / "run")
     assert done.status == 1

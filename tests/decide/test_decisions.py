@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from made_predictions import case, run
+from made_predictions import case, noted, run
 
 from labelfix.contract import DECISIONS, Decision, decision
 from labelfix.decide.decisions import DecideConfig, decide
@@ -29,8 +29,8 @@ def test_few_checked_rows_suffice_where_errors_go_one_way():
     random = np.random.default_rng(1)
     given = np.where(random.random(3000) < 0.1, (right + 1) % 10, right).astype(np.int32)
     left = checked < 0
-    found = decide({"dmlp": [logs]}, given, checked, folds)
-    pool = fit_pool([logs[~left]], given[~left], right[~left], folds[~left])  # even spread
+    found = decide({"dmlp": [logs]}, noted(given, checked, folds))
+    pool = fit_pool([logs[~left]], noted(given, right, folds).part(~left))  # even spread
     plain = pool.posterior([logs], given).argmax(1)
     best = found.soft_labels.argmax(1)
     assert (best != right)[left].mean() < (plain != right)[left].mean() / 2
@@ -106,7 +106,7 @@ def test_changes_that_did_harm_close_the_gate():
     given[430:] = -1
     checked = np.where(np.arange(440) < 400, right, -1).astype(np.int32)
     worthless = np.log(np.tile([0.5, 0.5], (440, 1)))
-    found = decide({"dmlp": [worthless]}, given, checked, folds)
+    found = decide({"dmlp": [worthless]}, noted(given, checked, folds))
     assert found.change_threshold == NEVER
     names = names_of(found, given, checked)
     assert not (names == Decision.CORRECT).any()
@@ -128,7 +128,7 @@ def test_worthless_predictions_change_next_to_nothing(seed):
 
 def test_fills_need_no_precision():
     right, given, checked, folds, logs = case(missing=50)
-    found = decide({"dmlp": [logs]}, given, checked, folds, DecideConfig(min_precision=1.0))
+    found = decide({"dmlp": [logs]}, noted(given, checked, folds), DecideConfig(min_precision=1.0))
     names = names_of(found, given, checked)
     assert not (names == Decision.CORRECT).any()
     filled = names == Decision.FILL
@@ -140,7 +140,7 @@ def test_one_checked_row_is_enough_to_run():
     right, given, _, folds, logs = case()
     checked = np.full(len(right), -1, np.int32)
     checked[7] = right[7]
-    found = decide({"dmlp": [logs]}, given, checked, folds)
+    found = decide({"dmlp": [logs]}, noted(given, checked, folds))
     assert found.evidence.rows == 1
     assert np.isfinite(found.soft_labels).all()
 
@@ -150,7 +150,7 @@ def test_without_audited_rows_all_given_labels_tell_the_noise(noise):
     right, given, _, folds, logs = case(rows=4000, noise=noise, quality=4.0)
     given[:150] = -1  # checked rows that nobody had labelled
     checked = np.where(np.arange(len(right)) < 150, right, -1).astype(np.int32)
-    found, left = decide({"dmlp": [logs]}, given, checked, folds), checked < 0
+    found, left = decide({"dmlp": [logs]}, noted(given, checked, folds)), checked < 0
     assert 1 - found.transition.diagonal() == pytest.approx([noise] * 4, abs=0.04)
     after, before = (found.labels == right)[left].mean(), (given == right)[left].mean()
     assert after >= before - 0.003

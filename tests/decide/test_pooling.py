@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from made_predictions import case, prediction
+from made_predictions import case, noted, prediction
 
 from labelfix.decide.pooling import fit_pool
 from labelfix.equations import posterior as eq
@@ -26,7 +26,7 @@ def penalised(weights, logs, given, right, folds):
 
 def test_a_fitted_pool_is_at_its_optimum():
     right, given, _, folds, logs = case(rows=80)
-    pool = fit_pool([logs], given, right, folds)
+    pool = fit_pool([logs], noted(given, right, folds))
     assert np.isfinite(pool.weights.numpy()).all()
     for step in 1e-3 * torch.eye(3, dtype=torch.float64):  # the penalised likelihood falls all ways
         for away in (pool.weights + step, pool.weights - step):
@@ -39,7 +39,7 @@ def test_a_fitted_pool_is_at_its_optimum():
 def test_a_good_prediction_weighs_more_than_a_worthless_one():
     right, given, _, folds, logs = case(rows=1500)
     noise = prediction(right, 4, 0.0, seed=9)
-    weights = fit_pool([logs, noise], given, right, folds).weights
+    weights = fit_pool([logs, noise], noted(given, right, folds)).weights
     assert float(weights[0]) > 0.5
     assert abs(float(weights[1])) < 0.3
 
@@ -47,7 +47,7 @@ def test_a_good_prediction_weighs_more_than_a_worthless_one():
 def test_the_pool_is_calibrated_and_beats_both_predictions():
     right, given, _, folds, logs = case(rows=4000, quality=1.5)
     half = slice(0, 2000)
-    pool = fit_pool([logs[half]], given[half], right[half], folds[half])
+    pool = fit_pool([logs[half]], noted(given, right, folds).part(half))
     rest = slice(2000, None)
     q = pool.posterior([logs[rest]], given[rest])
     assert np.allclose(q.sum(1), 1)
@@ -59,6 +59,6 @@ def test_the_pool_is_calibrated_and_beats_both_predictions():
 
 def test_a_row_without_label_gets_the_predictions_best():
     right, given, _, folds, logs = case()
-    pool = fit_pool([logs], given, right, folds)
+    pool = fit_pool([logs], noted(given, right, folds))
     q = pool.posterior([logs[:3]], np.array([-1, -1, 0], dtype=np.int32))
     assert (q[:2].argmax(1) == logs[:2].argmax(1)).all()

@@ -1,10 +1,13 @@
 """The scores of rows: ranges, what may move what, and that they find wrong labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import make_blobs
 from sklearn.metrics import roc_auc_score
 
+from labelfix.annotations import Annotations
 from labelfix.decide.scores import ScoreConfig, score
 from labelfix.features.neighbours import NeighbourConfig, nearest
 from labelfix.features.standardise import BLOCK_ROWS, Stacked
@@ -25,9 +28,12 @@ def run(blobs, soft, logs, *, given=None, checked=None, **settings):
     return score(
         blobs.features,
         nearest(blobs.features),
-        blobs.given if given is None else given,
-        blobs.checked if checked is None else checked,
-        blobs.folds,
+        Annotations.of(
+            blobs.given if given is None else given,
+            blobs.checked if checked is None else checked,
+            blobs.folds,
+            3,
+        ),
         soft,
         logs,
         **settings,
@@ -126,7 +132,7 @@ def test_blocks_do_not_matter():
     blobs = make_blobs(rows=BLOCK_ROWS + 300, checked=60)
     soft = np.full((len(blobs.given), 3), 0.2, np.float32)
     soft[np.arange(len(soft)), blobs.right] = 0.6
-    arguments = (blobs.given, blobs.checked, blobs.folds, soft, np.log(soft))
+    arguments = (blobs.annotations, soft, np.log(soft))
     stacked = Stacked(blobs.features[:50], blobs.features[50:])
     whole, parts = (
         score(rows, nearest(rows, NeighbourConfig(neighbours=5)), *arguments)
@@ -150,7 +156,7 @@ def test_bad_input():
         run(blobs, soft[:-1], logs)
     graph = nearest(blobs.features)
     with pytest.raises(ValueError, match="folds"):
-        score(blobs.features, graph, blobs.given, blobs.checked, 0 * blobs.folds, soft, logs)
+        score(blobs.features, graph, replace(blobs.annotations, folds=0 * blobs.folds), soft, logs)
     with pytest.raises(ValueError, match="ridge"):
         ScoreConfig(ridge=0.0)
     with pytest.raises(ValueError, match="passes"):

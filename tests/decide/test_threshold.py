@@ -28,10 +28,10 @@ def test_half_of_a_claim_is_believed_before_any_change_was_seen():
 
 def test_the_told_noise_rate_counts_where_no_row_is_audited():
     no_label = np.array([[0.1, 0.9, 0.0]]), np.array([-1], np.int32), np.array([1], np.int32)
-    assert change_threshold(*no_label, told=0.4) == pytest.approx(0.2 / 1.2)
-    assert change_threshold(*no_label, told=0.6) == 0
+    assert change_threshold(*no_label, estimated_rate=0.4) == pytest.approx(0.2 / 1.2)
+    assert change_threshold(*no_label, estimated_rate=0.6) == 0
     kept = np.array([[0.9, 0.1, 0.0]]), np.array([0], np.int32), np.array([0], np.int32)
-    assert change_threshold(*kept, told=0.6) == 0.5
+    assert change_threshold(*kept, estimated_rate=0.6) == 0.5
 
 
 def test_one_change_by_hand():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from labelfix.annotations import Annotations
 from labelfix.errors import DegenerateLearningError
 from labelfix.features import folds, standardise
 from labelfix.features.standardise import Stacked
@@ -11,9 +12,8 @@ from labelfix.predictors import dmlp
 
 
 def run(made, **settings):
-    classes = int(made.right.max()) + 1
     config = dmlp.DMLPConfig(**settings)
-    return dmlp.purify(made.features, made.given, made.checked, made.folds, classes, config=config)
+    return dmlp.purify(made.features, made.annotations, config=config)
 
 
 def accuracy(found, made):
@@ -40,7 +40,8 @@ def test_digits_with_forty_percent_noise():
     chosen = np.concatenate([np.flatnonzero(right == code)[:10] for code in range(10)])
     checked[chosen] = right[chosen]
     fold = folds.assign(np.arange(len(right)).astype(np.uint64), checked)
-    found = dmlp.purify(images.astype(np.float32), given.astype(np.int32), checked, fold, 10)
+    notes = Annotations.of(given.astype(np.int32), checked, fold, 10)
+    found = dmlp.purify(images.astype(np.float32), notes)
     assert (found.log_probabilities.argmax(1) == right).mean() > 0.85
 
 
@@ -76,12 +77,11 @@ def test_memory_mapped_half_precision_equals_memory(blobs, tmp_path, monkeypatch
     half = made.features.astype(np.float16)
     np.save(tmp_path / "features.npy", half)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    arguments = (made.given, made.checked, made.folds, 3)
-    held = dmlp.purify(half, *arguments)
+    held = dmlp.purify(half, made.annotations)
     monkeypatch.setattr(standardise, "HELD_BYTES", 0)
-    streamed = dmlp.purify(mapped, *arguments)
+    streamed = dmlp.purify(mapped, made.annotations)
     assert np.allclose(streamed.log_probabilities, held.log_probabilities, atol=1e-4)
-    stacked = dmlp.purify(Stacked(mapped[:200], mapped[200:]), *arguments)
+    stacked = dmlp.purify(Stacked(mapped[:200], mapped[200:]), made.annotations)
     assert np.array_equal(stacked.log_probabilities, streamed.log_probabilities)
 
 
@@ -129,7 +129,7 @@ def test_progress_counts_every_pass(blobs):
     made, seen = blobs(rows=60), []
     config = dmlp.DMLPConfig(warm_up=2, passes=3, period=2)
     dmlp.purify(
-        made.features, made.given, made.checked, made.folds, 3,
+        made.features, made.annotations,
         config=config, on_pass=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     assert seen == [(done, 5) for done in range(1, 6)]

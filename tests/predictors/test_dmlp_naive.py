@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from labelfix.annotations import Annotations
 from labelfix.decide.decisions import decide
 from labelfix.decide.soft_targets import FoldTargets, fold_targets
 from labelfix.features.standardise import Design
@@ -15,8 +16,9 @@ LOOP = LoopConfig(epochs=1, device="cpu")
 
 
 def targets(made, given, checked):
-    logs = dmlp.nested(made.features, given, checked, made.folds, 3, chosen=[1] * 5)
-    return logs, fold_targets([[each] for each in logs], given, checked, made.folds)
+    notes = Annotations.of(given, checked, made.folds, 3)
+    logs = dmlp.nested(made.features, notes, chosen=[1] * 5)
+    return logs, fold_targets([[each] for each in logs], notes)
 
 
 def test_nothing_of_a_fold_reaches_its_targets_or_its_net(blobs):
@@ -112,6 +114,6 @@ def test_the_better_prediction_is_believed(blobs):
     made = blobs(noise=0.4)
     good = np.log(np.eye(3)[made.right] * 0.9 + 0.1 / 3)
     poor = np.full((len(made.right), 3), -np.log(3))
-    found = decide({"poor": [poor], "good": [good]}, made.given, made.checked, made.folds)
+    found = decide({"poor": [poor], "good": [good]}, made.annotations)
     assert found.predictor == "good"
     assert found.predictor_losses["good"] < found.predictor_losses["poor"]

@@ -42,12 +42,12 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
     pd.DataFrame({"id": [f"o{row}" for row in range(80)]}).to_csv(tmp_path / "far.csv")
     dataset = inputs.read(files.data, files.clean, features=files.features)
     run = tmp_path / "run"
-    purify.purify(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
+    purify.purify_dataset(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
     found = CorrectedDataset.open(
         run, tmp_path, test=files.truth, test_features=tmp_path / "test.npy"
     )
     config = retrain.RetrainConfig(device="cpu", method="coteaching", epochs=8)
-    retrain.run(found, tmp_path / "model", config)
+    retrain.train_on(found, tmp_path / "model", config)
     figures = evaluate.evaluate_outliers(
         tmp_path / "model", tmp_path / "far.csv", ood_features=tmp_path / "far.npy"
     )
@@ -63,7 +63,7 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
             tmp_path / "model", tmp_path / "far.csv", ood_features=tmp_path / "wide.npy"
         )
     plain = CorrectedDataset.open(run, tmp_path)
-    retrain.run(plain, tmp_path / "untested", retrain.RetrainConfig(device="cpu", epochs=1))
+    retrain.train_on(plain, tmp_path / "untested", retrain.RetrainConfig(device="cpu", epochs=1))
     with pytest.raises(InputError, match="was trained without test rows"):
         evaluate.evaluate_outliers(
             tmp_path / "untested", tmp_path / "far.csv", ood_features=tmp_path / "far.npy"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from labelfix.errors import InputError
-from labelfix.workflows import output_folder
 from labelfix.workflows.output_folder import (
     OutputFolder,
+    Stage,
     digest,
     fingerprint,
     plain,
@@ -57,12 +57,11 @@ def test_another_key_builds_again_from_nothing(tmp_path):
     assert not (place / "old.txt").exists()
 
 
-def test_another_code_version_builds_again(tmp_path, monkeypatch):
-    folder, build = OutputFolder.open(tmp_path / "run"), Builder()
-    folder.stage("embed", "key", build)
-    monkeypatch.setattr(output_folder, "code_fingerprint", lambda: "newer")
-    folder.stage("embed", "key", build)
-    assert build.calls == 2
+def test_another_version_of_a_stage_has_another_key():
+    first, second = Stage("embed", 1), Stage("embed", 2)
+    assert first.key(rows="a") == Stage("embed", 1).key(rows="a")
+    assert len({first.key(rows="a"), second.key(rows="a"), first.key(rows="b")}) == 3
+    assert first.key(rows="a") != Stage("score", 1).key(rows="a")
 
 
 def test_an_interrupted_build_is_absent_and_goes_on(tmp_path):

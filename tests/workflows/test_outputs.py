@@ -23,7 +23,7 @@ def test_a_column_whose_name_is_needed_comes_out_under_another(feature_files, tm
     frame.to_csv(files.data, index=False)
     dataset = purify.read(files.data, files.clean, features=files.features)
     assert "data.csv: column 'weight' comes out as 'original_weight'" in dataset.notices
-    purify.purify(dataset, tmp_path / "run", CONFIG)
+    purify.purify_dataset(dataset, tmp_path / "run", CONFIG)
     table = pq.read_table(tmp_path / "run" / "labels.parquet")
     assert table["original_weight"].to_pylist() == list(range(200))
     assert max(table["weight"].to_pylist()) <= 1
@@ -33,7 +33,7 @@ def test_a_column_whose_name_is_needed_comes_out_under_another(feature_files, tm
 def summary(feature_files, tmp_path):
     files = feature_files(missing=20)
     dataset = purify.read(files.data, files.clean, features=files.features)
-    return purify.purify(dataset, tmp_path / "run", CONFIG)
+    return purify.purify_dataset(dataset, tmp_path / "run", CONFIG)
 
 
 def test_the_summary_on_disk_is_its_dictionary(summary, tmp_path):

@@ -6,15 +6,30 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 import labelfix
+from labelfix.annotations import Annotations
 from labelfix.equations import corruption
 from labelfix.errors import DegenerateLearningError
+from labelfix.predictors.learning import Learning, Predictions
+from labelfix.predictors.registry import without_collapsed
+from labelfix.training.config import LoopConfig
 from labelfix.training.diagnostics import collapse_of
-from labelfix.workflows import predict
-from labelfix.workflows.predict import folds_of
-from labelfix.workflows.progress import SILENT
+from labelfix.training.progress import SILENT
 from labelfix.workflows.samples import LearningRows
 
 LABELS = np.array([0, 1, 2, 3, -1], np.int32)
+
+
+def left_of(logs):
+    """The names of what is left where collapsed predictions are left out."""
+    nothing, folds = np.full(4, -1, np.int32), np.zeros(4, np.int8)
+    learning = Learning(
+        features=np.zeros((4, 1), np.float32),
+        graph=None,
+        annotations=Annotations.of(LABELS[:4], nothing, folds, 4),
+        loop=LoopConfig(epochs=1),
+    )
+    found = Predictions(log_probabilities=logs, auxiliary=[])
+    return without_collapsed(found, learning).log_probabilities
 
 
 @pytest.mark.parametrize("predicted", [[0, 1, 0, 1, 0], [3, 2, 1, 0, 0]])
@@ -44,8 +59,8 @@ def test_a_collapsed_student_takes_its_teacher_along():
     good, bad = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[[0, 0, 0, 0]]
     found = {"mlc": bad, "mlc-teacher": good}
     with pytest.raises(DegenerateLearningError, match="mlc: predictions collapsed"):
-        predict.without_collapsed(found, LABELS[:4], SILENT)
-    left = predict.without_collapsed(found | {"vri": good}, LABELS[:4], SILENT)
+        left_of(found)
+    left = left_of(found | {"vri": good})
     assert list(left) == ["vri"]
 
 
@@ -57,12 +72,12 @@ def test_a_collapsed_prediction_is_said_and_left_out(monkeypatch):
     said = []
     monkeypatch.setattr(type(SILENT), "say", lambda self, line: said.append(line))
     good, bad = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[[0, 0, 0, 0]]
-    left = predict.without_collapsed({"bad": bad, "good": good}, LABELS[:4], SILENT)
+    left = left_of({"bad": bad, "good": good})
     assert list(left) == ["good"]
     assert len(said) == 1
     assert said[0].startswith("left out: bad: predictions collapsed onto 1 of 4 classes")
     with pytest.raises(DegenerateLearningError, match="bad: predictions collapsed onto 1 of 4"):
-        predict.without_collapsed({"bad": bad}, LABELS[:4], SILENT)
+        left_of({"bad": bad})
 
 
 def test_where_most_labels_are_wrong_the_checked_rows_still_teach():
@@ -82,11 +97,11 @@ def test_folds_balance_the_right_label_and_leave_the_given_to_chance():
     right = np.arange(500, dtype=np.int32) % 5
     given = np.where(random.random(500) < 0.4, random.integers(0, 5, 500), right).astype(np.int32)
     checked = np.where(np.arange(500) < 250, right, -1).astype(np.int32)
-    rows = LearningRows(
-        features=np.zeros((500, 2), np.float32), given=given, checked=checked,
-        content=np.arange(500, dtype=np.uint64), classes=5, key="",
+    rows = LearningRows.of(
+        np.zeros((500, 2), np.float32), np.arange(500, dtype=np.uint64), given, checked,
+        classes=5, seed=0,
     )  # fmt: skip
-    fold = folds_of(rows, 0)
+    fold = rows.annotations.folds
 
     def counts(where):
         return np.array([(where & (fold == each)).sum() for each in range(5)])

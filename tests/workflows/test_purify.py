@@ -33,7 +33,9 @@ class Listener:
 def purify_features(files, out, listener=None, fresh=False, **settings):
     dataset = inputs.read(files.data, files.clean, features=files.features)
     config = PurifyConfig(**{"device": "cpu", "method": "dmlp"} | settings)
-    return purify.purify(dataset, out, config, fresh=fresh, report=listener or Listener()).to_dict()
+    return purify.purify_dataset(
+        dataset, out, config, fresh=fresh, report=listener or Listener()
+    ).to_dict()
 
 
 def purify_images(folder, out, listener=None, data="data.csv", clean="clean.csv", **settings):
@@ -41,7 +43,7 @@ def purify_images(folder, out, listener=None, data="data.csv", clean="clean.csv"
     config = PurifyConfig(
         **{"epochs": 1, "backbone": "smallconv", "device": "cpu", "method": "dmlp"} | settings
     )
-    return purify.purify(dataset, out, config, report=listener or Listener()).to_dict()
+    return purify.purify_dataset(dataset, out, config, report=listener or Listener()).to_dict()
 
 
 @pytest.fixture
@@ -181,7 +183,7 @@ def test_clean_rows_outside_data(feature_files, tmp_path):
     frame = pd.read_csv(files.data)
     frame[40:].to_csv(files.data, index=False)  # CLEAN has rows 0..44: five are audited
     dataset = inputs.read(files.data, files.clean, features=files.folder / "keyed.parquet")
-    summary = purify.purify(
+    summary = purify.purify_dataset(
         dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp")
     ).to_dict()
     found = contract.read_labels(tmp_path / "run")
@@ -198,14 +200,14 @@ def test_without_checked_rows_there_is_one_line(feature_files, tmp_path):
     files = feature_files()
     dataset = inputs.read(files.data, features=files.features)
     with pytest.raises(InputError, match="there are no checked rows; pass some with --clean-set"):
-        purify.purify(dataset, tmp_path / "run", PurifyConfig(method="dmlp"))
+        purify.purify_dataset(dataset, tmp_path / "run", PurifyConfig(method="dmlp"))
     assert not (tmp_path / "run").exists()
 
 
 def test_without_checked_rows_the_figures_are_called_self_estimated(feature_files, tmp_path):
     files = feature_files()
     dataset = inputs.read(files.data, features=files.features)
-    summary = purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu")).to_dict()
+    summary = purify.purify_dataset(dataset, tmp_path / "run", PurifyConfig(device="cpu")).to_dict()
     assert summary["settings"]["method"] == "clid"
     assert summary["evidence"]["audited"] is False
     assert summary["decisions"]["checked"] == 0
@@ -228,7 +230,7 @@ def test_fewer_different_rows_than_folds(tmp_path):
         tmp_path / "data.csv", tmp_path / "clean.csv", features=tmp_path / "f.npy"
     )
     with pytest.raises(InputError, match="only 2 rows differ from each other"):
-        purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
+        purify.purify_dataset(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
 
 
 @pytest.mark.parametrize(
@@ -361,9 +363,9 @@ def test_a_bilevel_method_from_files_to_files(feature_files, tmp_path, few_steps
 def test_a_bilevel_method_trains_on_the_images_themselves(
     image_files, tmp_path, few_steps, monkeypatch
 ):
-    from labelfix.workflows import predict
+    from labelfix.predictors import bilevel_students
 
-    monkeypatch.setattr(predict, "may_mirror", lambda *of: False)
+    monkeypatch.setattr(bilevel_students, "may_mirror", lambda *of: False)
     folder, listener = image_files(), Listener()
     settings = {"method": "emlc", "learn_from": "images", "pretrain": "none"}
     summary = purify_images(folder, tmp_path / "run", listener, **settings)
@@ -374,15 +376,15 @@ def test_a_bilevel_method_trains_on_the_images_themselves(
 
 
 def test_diagnostics_are_said(feature_files, tmp_path, few_steps, monkeypatch):
-    from labelfix.workflows import predict
+    from labelfix.predictors import bilevel_students
 
     def quiet(*args, **settings):
         found = real(*args, **settings)
         found.training_log.diagnostics.append("the roof is on fire (in 1 of 5 folds)")
         return found
 
-    real, listener = predict.cross_fit, Listener()
-    monkeypatch.setattr(predict, "cross_fit", quiet)
+    real, listener = bilevel_students.cross_fit, Listener()
+    monkeypatch.setattr(bilevel_students, "cross_fit", quiet)
     summary = purify_features(feature_files(), tmp_path / "run", listener, method="clid")
     assert "clid: the roof is on fire (in 1 of 5 folds)" in listener.lines
     assert "the roof is on fire (in 1 of 5 folds)" in summary["training_log"]["clid"]["diagnostics"]
@@ -393,7 +395,7 @@ def test_label_correctors_need_checked_rows(feature_files, tmp_path, method):
     files = feature_files()
     dataset = inputs.read(files.data, features=files.features)
     with pytest.raises(InputError, match="there are no checked rows"):
-        purify.purify(dataset, tmp_path / "run", PurifyConfig(method=method))
+        purify.purify_dataset(dataset, tmp_path / "run", PurifyConfig(method=method))
 
 
 def test_an_upper_loss_goes_with_methods_that_take_one():

@@ -27,7 +27,7 @@ class Lines:
         self.lines.append(line)
 
     def task(self, name):
-        from labelfix.workflows.progress import SILENT
+        from labelfix.training.progress import SILENT
 
         return SILENT.task(name)
 
@@ -43,7 +43,7 @@ def features_run(feature_files, blobs, tmp_path):
     frame[:200].to_csv(files.data, index=False)
     np.save(files.features, values[:200])
     dataset = inputs.read(files.data, files.clean, features=files.features)
-    purify.purify(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
+    purify.purify_dataset(dataset, tmp_path / "run", PurifyConfig(device="cpu", method="dmlp"))
     return files, tmp_path / "run"
 
 
@@ -52,7 +52,7 @@ def images_run(image_files, tmp_path):
     folder = image_files()
     dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
     config = PurifyConfig(pretrain="none", backbone="smallconv", device="cpu", method="dmlp")
-    purify.purify(dataset, tmp_path / "run", config)
+    purify.purify_dataset(dataset, tmp_path / "run", config)
     return folder, tmp_path / "run"
 
 
@@ -96,7 +96,7 @@ def test_files_of_one_training(features_run, tmp_path):
     found = opened(
         run, tmp_path, test=files.folder / "test.csv", test_features=files.folder / "test.npy"
     )
-    metrics = retrain.run(found, tmp_path / "out", config(seed=3))
+    metrics = retrain.train_on(found, tmp_path / "out", config(seed=3))
     table = pq.read_table(tmp_path / "out" / "predictions.parquet")
     frame = table.to_pandas()
     assert frame["id"].tolist() == pd.read_csv(files.folder / "test.csv")["id"].tolist()
@@ -114,7 +114,7 @@ def test_files_of_one_training(features_run, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "metrics.json", "predictions.parquet", "weights.safetensors",
     ]  # fmt: skip
-    again = retrain.run(found, tmp_path / "again", config(seed=3))
+    again = retrain.train_on(found, tmp_path / "again", config(seed=3))
     assert again["test_accuracy"] == metrics["test_accuracy"]
     assert (tmp_path / "again" / "predictions.parquet").read_bytes() == (
         tmp_path / "out" / "predictions.parquet"
@@ -160,7 +160,7 @@ def test_rows_found_by_id_may_be_fewer(features_run, tmp_path):
     frame.insert(0, "id", pd.read_csv(files.data)["id"])
     frame.to_parquet(files.folder / "keyed.parquet")
     dataset = inputs.read(files.data, files.clean, features=files.folder / "keyed.parquet")
-    purify.purify(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
+    purify.purify_dataset(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
     rewrite_labels(run, lambda table: table[:150].drop_columns("review_rank"))
     assert len(opened(run, tmp_path).train.ids) == 150
 
@@ -169,14 +169,14 @@ def test_collapsed_predictions_are_said(features_run, tmp_path, monkeypatch):
     _, run = features_run
     one_sided = torch.tensor([5.0, 0.0, 0.0]).expand(200, 3).clone()
     monkeypatch.setattr(retrain, "predict_logits", lambda net, source: one_sided)
-    metrics = retrain.run(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
+    metrics = retrain.train_on(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
     (line,) = metrics["diagnostics"]
     assert line.startswith("predictions collapsed onto 1 of 3 classes")
 
 
 def test_without_a_test_table_the_training_rows_are_predicted(features_run, tmp_path):
     _, run = features_run
-    metrics = retrain.run(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
+    metrics = retrain.train_on(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
     assert metrics["test_accuracy"] is None
     table = pq.read_table(tmp_path / "out" / "predictions.parquet")
     assert len(table) == 200
@@ -234,7 +234,7 @@ def test_rows_of_the_test_table_are_left_out(features_run, tmp_path):
     )
     assert found.in_test.tolist() == [True] * 30 + [False] * 170
     listener = Lines()
-    metrics = retrain.run(
+    metrics = retrain.train_on(
         found, tmp_path / "out", config(labels="given", epochs=1), report=listener
     )
     assert listener.lines == ["30 rows stand in the test table too and are left out of training"]
@@ -248,8 +248,8 @@ def test_a_labels_file_alone_finds_its_features(features_run, tmp_path):
     alone.parent.mkdir()
     shutil.copy(run / "labels.parquet", alone)
     arguments = {"test": files.folder / "test.csv", "test_features": files.folder / "test.npy"}
-    moved = retrain.run(opened(alone, tmp_path, **arguments), tmp_path / "a", config())
-    first = retrain.run(opened(run, tmp_path, **arguments), tmp_path / "b", config())
+    moved = retrain.train_on(opened(alone, tmp_path, **arguments), tmp_path / "a", config())
+    first = retrain.train_on(opened(run, tmp_path, **arguments), tmp_path / "b", config())
     assert moved["test_accuracy"] == first["test_accuracy"]
     moved_away = files.features.rename(tmp_path / "moved" / "other.npy")
     for place in (alone, run):
@@ -272,11 +272,11 @@ def test_a_file_written_by_hand_with_the_required_columns_alone(features_run, tm
     test = {"test": files.folder / "test.csv", "test_features": files.folder / "test.npy"}
     found = opened(file, tmp_path, features="vector", **test)
     assert found.labels.weight.tolist() == pytest.approx([1] * 200)
-    metrics = retrain.run(found, tmp_path / "out", config())
+    metrics = retrain.train_on(found, tmp_path / "out", config())
     assert metrics["test_accuracy"] > 0.9
     lacks = r"mine\.parquet, column 'given_label': no row has a given label; add this column"
     with pytest.raises(InputError, match=lacks):
-        retrain.run(found, tmp_path / "out", config(labels="given"))
+        retrain.train_on(found, tmp_path / "out", config(labels="given"))
     with pytest.raises(InputError, match=lacks):
         compare.compare(found, tmp_path / "out", config())
     with pytest.raises(InputError, match=r"test\.npy: --test-features comes without --test;"):
@@ -294,7 +294,7 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_others(features_run, tmp_
     monkeypatch.setattr(
         retrain.RetrainConfig, "loop", lambda self, epochs, rows: every_step(epochs)
     )
-    whole = retrain.run(found, tmp_path / "whole", config(method="elr", epochs=3))
+    whole = retrain.train_on(found, tmp_path / "whole", config(method="elr", epochs=3))
     (out / "checkpoint-of-another.pt").parent.mkdir()
     (out / "checkpoint-of-another.pt").write_bytes(b"another")
     epochs = []
@@ -314,9 +314,9 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_others(features_run, tmp_
             return nullcontext(advance)
 
     with pytest.raises(KeyboardInterrupt):
-        retrain.run(found, out, config(method="elr", epochs=3), report=Stop())
+        retrain.train_on(found, out, config(method="elr", epochs=3), report=Stop())
     assert [file.name[:11] for file in out.iterdir()] == ["checkpoint-"]
-    metrics = retrain.run(found, out, config(method="elr", epochs=3), report=Stop())
+    metrics = retrain.train_on(found, out, config(method="elr", epochs=3), report=Stop())
     assert epochs == [0, 1, 2, 2, 3]
     assert sorted(file.suffix for file in out.iterdir()) == [".json", ".parquet", ".safetensors"]
     assert metrics["last_epoch"] == whole["last_epoch"]
@@ -337,7 +337,7 @@ def test_a_trained_net_is_made_again_from_its_card(features_run, images_run, tmp
 
     for (_, run), method in ((features_run, "ce"), (images_run, "coteaching")):
         found, out = opened(run, tmp_path), tmp_path / method
-        retrain.run(found, out, config(method=method, epochs=1))
+        retrain.train_on(found, out, config(method=method, epochs=1))
         net, card = load_model(out)
         assert card.method == method
         assert card.class_names == ("ant", "bee", "cat")
@@ -447,7 +447,7 @@ def test_weights_of_another_backbone_are_not_started_from(image_files, tmp_path)
     folder, run = image_files(), tmp_path / "run"
     dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
     settings = {"epochs": 1, "device": "cpu", "method": "dmlp"}
-    purify.purify(dataset, run, PurifyConfig(backbone="smallconv", **settings))
+    purify.purify_dataset(dataset, run, PurifyConfig(backbone="smallconv", **settings))
     weights = run / "stages" / "pretrain" / "weights.safetensors"
     assert opened(run, tmp_path).weights == str(weights)
     embed.pretrain_only(dataset, run, PurifyConfig(backbone="resnet10t", **settings))
@@ -458,7 +458,7 @@ def test_weights_of_another_backbone_are_not_started_from(image_files, tmp_path)
     assert "the weights do not fit the backbone" in found.notices[0]
     dataset = inputs.read(folder / "data.csv", folder / "clean.csv")
     plain = PurifyConfig(backbone="resnet10t", pretrain="none", **settings)
-    purify.purify(dataset, run, plain)
+    purify.purify_dataset(dataset, run, plain)
     found = opened(run, tmp_path)
     assert (found.backbone, found.weights, found.notices) == ("resnet10t", "random", ())
 
@@ -505,7 +505,7 @@ def test_images_that_training_and_test_share_are_left_out(images_run, tmp_path):
     folder, run = images_run
     found = opened(run, tmp_path, test=folder / "right.csv")
     with pytest.raises(InputError, match="no row is left to train on"):
-        retrain.run(found, tmp_path / "out", config(epochs=1))
+        retrain.train_on(found, tmp_path / "out", config(epochs=1))
 
 
 def test_a_labels_file_alone_finds_its_images(images_run, tmp_path):
@@ -535,7 +535,7 @@ def test_a_folder_that_once_held_images_is_no_trap(images_run, features_run, tmp
     files, _ = features_run
     _, run = images_run
     dataset = inputs.read(files.data, files.clean, features=files.features)
-    purify.purify(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
+    purify.purify_dataset(dataset, run, PurifyConfig(device="cpu", method="dmlp"))
     found = opened(run, tmp_path)
     assert found.pixels is None
     assert found.train.values.shape == (200, 8)

@@ -24,14 +24,14 @@ def run_features(folder, out):
     dataset = purify.read(
         folder / "data.csv", folder / "clean.csv", features=folder / "features.npy"
     )
-    purify.purify(dataset, out, FEATURES)
+    purify.purify_dataset(dataset, out, FEATURES)
     return out
 
 
 def run_images(folder, out, **settings):
     dataset = purify.read(folder / "data.csv", folder / "clean.csv")
     config = {"backbone": "smallconv", "device": "cpu", "method": "dmlp", "epochs": 1} | settings
-    purify.purify(dataset, out, PurifyConfig(**config))
+    purify.purify_dataset(dataset, out, PurifyConfig(**config))
     return out
 
 
@@ -118,7 +118,7 @@ def test_columns_are_named_as_the_output_names_them(feature_files, tmp_path):
     assert Source.of_dataset(dataset) == Source(
         data="data.parquet", features_column="original_clid", label_column="label", id_column="id"
     )
-    purify.purify(dataset, tmp_path / "run", FEATURES)
+    purify.purify_dataset(dataset, tmp_path / "run", FEATURES)
     found = opened(tmp_path / "run", tmp_path)
     assert np.array_equal(found.train.values, np.load(files.features))
 

@@ -133,7 +133,7 @@ class FeatureRows:
         noise: standard deviation of the noise, in units of a column's root mean square.
     """
 
-    remarks: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def __init__(self, features: Matrix, *, noise: float = 0.0) -> None:
         self.features, self.noise = features, noise

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-Advance = Callable[[int, int, str], None]  # done, total, a short remark
+Advance = Callable[[int, int, str], None]  # done, total, a short detail
 
 
 class Reporter(Protocol):
@@ -17,7 +17,7 @@ class Reporter(Protocol):
         ...
 
     def task(self, name: str) -> AbstractContextManager[Advance]:
-        """A piece of long work; what it yields is called with (done, total, remark)."""
+        """A piece of long work; what it yields is called with (done, total, detail)."""
         ...
 
 
@@ -29,7 +29,7 @@ class Silent:
 
     @contextmanager
     def task(self, name: str) -> Iterator[Advance]:
-        yield lambda done, total, remark: None
+        yield lambda done, total, detail: None
 
 
 SILENT = Silent()
