@@ -158,7 +158,6 @@ LEFT_UNTYPED = {
     "labelfix/workflows/retrain.py",
 }
 LEFT_LONG = {
-    "tests/retrain/test_methods.py",
     "tests/workflows/test_purify.py",
     "tests/workflows/test_retrain.py",
 }

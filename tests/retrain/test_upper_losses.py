@@ -1,7 +1,6 @@
 """Upper losses in retraining: learned weights and HRP's reliabilities follow each of them."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,16 +9,15 @@ import torch.nn.functional as F
 from bilevel_oracles import NORMS, OPTIMIZERS, leaves, literal_step, relative, snapshot
 from builders import draw_picture, make_blobs, step_of
 from lightning_fabric import Fabric
+from retrain_problems import problem_of
 from tensors import draw
 from torch import nn
 from torch.func import functional_call
 
 from labelfix.equations.clid import clid_loss
 from labelfix.errors import InputError
-from labelfix.features.standardise import Scaling
 from labelfix.nets.classifiers import predict_logits
 from labelfix.nets.datasets import FeatureSource, ImageSource
-from labelfix.nets.feature_net import feature_classifier
 from labelfix.predictors.bilevel.student import Student
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES, ObjectiveConfig
 from labelfix.retrain.learned_weights import LearnedWeights
@@ -30,24 +28,6 @@ from labelfix.training.config import LoopConfig
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 K = 3
-
-
-def feature_net(number, like):
-    return feature_classifier(like.shape[1], K, scaling=Scaling.of(like))
-
-
-def problem_of(blobs, **changes):
-    targets = Targets(
-        soft_labels=np.eye(K, dtype=np.float32)[blobs.given.clip(0)],
-        weights=(blobs.given >= 0).astype(np.float32),
-        usable=np.ones(len(blobs.given), dtype=bool),
-        right=blobs.checked,
-    )
-    return Problem(
-        make_net=partial(feature_net, like=blobs.features),
-        source=FeatureSource(blobs.features), images=False, batch_size=32,
-        targets=replace(targets, **changes),
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("upper_loss", UPPER_LOSSES)
