@@ -8,6 +8,7 @@ from labelfix.predictors.bilevel.config import BilevelConfig
 from labelfix.predictors.bilevel.ebomlc import EBOMLC, MLC_D
 from labelfix.predictors.bilevel.emlc import EMLC
 from labelfix.predictors.bilevel.fold_data import FoldTask
+from labelfix.predictors.bilevel.l2rw import L2RW
 from labelfix.predictors.bilevel.meta_weight_net import MetaWeightNet
 from labelfix.predictors.bilevel.method import BilevelMethod
 from labelfix.predictors.bilevel.mlc import MLC
@@ -36,6 +37,9 @@ METHODS = {
     "mw-net": BilevelMethod(
         title="Meta-Weight-Net: a net weighs the rows",
         rule=MetaWeightNet(), make_teacher=WeightTeacher.for_task, steerable=True,
+    ),
+    "l2rw": BilevelMethod(
+        title="L2RW: a row weighs what it does for clean rows", rule=L2RW(), steerable=True
     ),
     "clid": BilevelMethod(
         title="CLID-MU: the same, steered without clean rows",

@@ -17,14 +17,18 @@ from bilevel_oracles import (
     literal_inner,
     literal_step,
     relative,
+    snapshot,
     trainer_of,
     upper_of,
 )
+from builders import step_of
 from tensors import draw
 from torch import nn
+from torch.func import functional_call
 
 from labelfix.predictors.bilevel.config import BilevelConfig
 from labelfix.predictors.bilevel.emlc import EMLC
+from labelfix.predictors.bilevel.l2rw import L2RW
 from labelfix.predictors.bilevel.meta_weight_net import MetaWeightNet
 from labelfix.predictors.bilevel.mlc import MLC
 
@@ -50,6 +54,32 @@ def test_one_step_equals_double_backward(rule, teacher, upper, norm, optimizer):
         parts = torch.autograd.grad(own, list(made.teacher.parameters()), materialize_grads=True)
         expected = [part + more for part, more in zip(expected, parts, strict=True)]
     assert relative(found, expected) < 1e-10
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("upper", ["ce-clean", "clid"])
+def test_l2rw_s_weights_equal_double_backward(upper, norm, optimizer):
+    """Algorithm 1: the gradient for eps through a plain step, clipped and divided by its sum."""
+    made = trainer_of(L2RW(), "none", norm=norm, optimizer=optimizer, upper=upper)
+    before, steps = snapshot(made.student), []
+    made.student.step = steps.append
+    made.method.rule.step(made, torch.arange(6), step_of(seed=1))
+    batch, weights = made.data.batch(torch.arange(6), None), leaves(before)
+    buffers = {name: value.clone() for name, value in before["buffers"].items()}
+    logits = functional_call(made.student.net, {**weights, **buffers}, (batch.x,))
+    losses = F.cross_entropy(logits, batch.labels, reduction="none")
+    eps = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    slopes = torch.autograd.grad((eps * losses).sum(), list(weights.values()), create_graph=True)
+    ahead = {
+        name: part - 0.3 * slope
+        for (name, part), slope in zip(weights.items(), slopes, strict=True)
+    }
+    (found,) = torch.autograd.grad(upper_of(made, ahead, before, upper), eps, retain_graph=True)
+    helpful = (-found).clamp_min(0)
+    assert float(helpful.sum()) > 0
+    expected = torch.autograd.grad((helpful / helpful.sum() * losses).sum(), list(weights.values()))
+    assert relative(list(steps[0].values()), expected) < 1e-10
 
 
 def literal_divergence(teacher, batch):
