@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EIO
@@ -219,7 +220,8 @@ def read_data(
 
 
 def default_out(data: Path) -> Path:
-    return data.resolve().parent / f"{data.resolve().stem}-purified"
+    name = re.sub(r"[*?]", "", data.resolve().stem).strip("-_.")  # of a pattern: without its marks
+    return data.resolve().parent / f"{name or 'data'}-purified"
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from labelfix.inputs.answers import (
 )
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.ids import Ids, match_rows, read_ids
-from labelfix.inputs.labelled_table import LabelledTable
+from labelfix.inputs.labelled_table import LabelledTable, label_place
 from labelfix.inputs.labels import counted_classes, encode
 from labelfix.inputs.messages import counted
 from labelfix.inputs.right_columns import (
@@ -113,7 +113,7 @@ def read_clean_set(
 
 def _refuse_data_itself(table: Table, right: RightColumns, data: LabelledTable) -> None:
     """DATA may be its own clean set only by another column than its labels'."""
-    same = os.path.samefile(table.path, data.table.path)
+    same = os.path.realpath(table.path) == os.path.realpath(data.table.path)
     copied = table.digest is not None and table.digest == data.table.digest
     if (same or copied) and right.verdict is None and right.columns.label == data.columns.label:
         raise InputError(
@@ -190,7 +190,7 @@ def _told(
     lines.append(f"{table.title}: {rows}, {audited:,} of them rows of {data.rows.table.title}")
     if columns.label is not None:
         classes = counted_classes(answers, data.class_names)
-        lines.append(f"{table.title}: right labels from column '{columns.label}': {classes}")
+        lines.append(f"{table.title}: right labels from {label_place(table, columns)}: {classes}")
     words = {
         "of none of the classes": Answer.NONE,
         "whose given label is wrong, the right one unknown": Answer.WRONG,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from labelfix.inputs.arrow_files import open_arrow
 from labelfix.inputs.parquet import open_parquet
 from labelfix.inputs.table_content import Opened
 from labelfix.inputs.text_formats import open_delimited, open_json_lines
@@ -34,11 +35,18 @@ FORMATS = (
     ),
     TableFormat(title="JSON lines", suffixes=(".jsonl", ".ndjson", ".json"), open=open_json_lines),
     TableFormat(title="Parquet", suffixes=(".parquet", ".pq"), open=open_parquet),
+    TableFormat(title="Arrow", suffixes=(".arrow", ".feather"), open=open_arrow),
 )
 
 
+# What Hugging Face's `save_to_disk` writes beside the rows.
+_NO_TABLES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+
+
 def format_of(path: Path) -> TableFormat | None:
-    """Returns the format that a file's suffix names; None = no known one."""
+    """Returns the format that a file's suffix names; None = no known one, or a file of notes."""
+    if path.name in _NO_TABLES:
+        return None
     suffix = path.suffix.lower()
     return next((form for form in FORMATS if suffix in form.suffixes), None)
 

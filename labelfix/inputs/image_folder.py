@@ -31,15 +31,37 @@ def read_folder(root: Path) -> tuple[pa.Table, tuple[str, ...]]:
     classes = sorted({path.split("/", 1)[0] for path in images if "/" in path})
     if not classes:
         raise _no_classes(root, images, others)
-    if {name.lower() for name in classes} <= _SPLITS:
+    splits = _splits(classes, images)
+    if splits:
+        others = [name for name in classes if name not in splits]
+        beside = f" beside {quoted(others)}" if others else ""
         raise InputError(
-            f"holds the splits {quoted(classes)}, not classes",
-            hint=f"give one split, such as {root / classes[0]}",
+            f"holds the splits {quoted(splits)}{beside}, not classes",
+            hint=f"give one split, such as {root / _largest(splits)}",
             file=root,
         )
     labels = [path.split("/", 1)[0] if "/" in path else None for path in images]
     table = pa.table({"image": pa.array(images, pa.string()), "label": pa.array(labels)})
     return table, _left_out(root, others)
+
+
+def _largest(splits: list[str]) -> str:
+    """The split to name as an example: the training rows, where there are any."""
+    return next((name for name in splits if name.lower().startswith("train")), splits[0])
+
+
+def _splits(folders: list[str], images: list[str]) -> list[str]:
+    """The folders that are splits: all of them by their names, or those that hold class folders.
+
+    A class may be called "train": its images lie in that folder itself, or all in one below it.
+    """
+    named = [name for name in folders if name.lower() in _SPLITS]
+    if len(named) == len(folders):
+        return named
+    parts = [path.split("/") for path in images]
+    below = {name: {part[1] for part in parts if part[0] == name and part[2:]} for name in named}
+    flat = {part[0] for part in parts if len(part) == 2}
+    return [name for name in named if len(below[name]) > 1 and name not in flat]
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[str]:
@@ -71,9 +93,10 @@ def _left_out(root: Path, others: list[str]) -> tuple[str, ...]:
 
 
 def _no_classes(root: Path, images: list[str], others: list[str]) -> InputError:
-    tables = [path for path in others if format_of(Path(path)) and "/" not in path]
+    tables = [path for path in others if format_of(Path(path))]
     if tables:
-        hint = f"give the table itself, such as {root / tables[0]}"
+        first = min(tables, key=lambda path: (path.count("/"), path))
+        hint = f"give the table itself, such as {root / first}"
     elif images:
         hint = "put each image into a folder named after its class, or give a table of labels"
     else:

@@ -16,6 +16,7 @@ from labelfix.inputs.formats import format_of
 from labelfix.inputs.ids import Ids, read_ids
 from labelfix.inputs.labels import LabelColumn, encode
 from labelfix.inputs.messages import did_you_mean, quoted
+from labelfix.inputs.shards import is_pattern
 from labelfix.inputs.tables import Table
 
 
@@ -39,6 +40,11 @@ class LabelledTable:
     def label_column(self) -> str:
         """Name of the label column."""
         return str(self.columns.label)
+
+    @property
+    def label_place(self) -> str:
+        """Where the labels stand, for notices."""
+        return label_place(self.table, self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +89,11 @@ class FeatureLocation:
         return read_keyed(self.file, ids, rows.columns.id)
 
 
+def label_place(table: Table, columns: Columns) -> str:
+    """Says where a table's labels stand: in a column, or in its folders' names."""
+    return "the folders' names" if table.is_folder else f"column '{columns.label}'"
+
+
 def read_rows(table: Table, wanted: Columns) -> LabelledTable:
     """Chooses the columns of a table and reads its labels."""
     columns, notices = choose_columns(table, wanted)
@@ -103,7 +114,7 @@ def find_features(features: str | Path | None, table: Table) -> FeatureLocation 
     if str(features) in table.names:
         return FeatureLocation(column=str(features))
     path = Path(features)
-    if not path.is_file():
+    if not path.exists() and not is_pattern(path):
         lists = [field.name for field in table.schema if is_list(field.type)]
         listed = f" (list columns of {table.title}: {quoted(lists)})" if lists else ""
         raise InputError(
@@ -112,7 +123,8 @@ def find_features(features: str | Path | None, table: Table) -> FeatureLocation 
             f"a Parquet file keyed by id, or a list column{listed}",
             file=features,
         )
-    if path.suffix.lower() not in ARRAY_SUFFIXES and format_of(path) is None:
+    one = path.is_file()
+    if one and path.suffix.lower() not in ARRAY_SUFFIXES and format_of(path) is None:
         raise InputError(
             "is not a format for features",
             hint="save them as N x D with numpy.save, or as Parquet keyed by id",

@@ -108,8 +108,7 @@ def read(
         notices=(
             *rows.notices,
             *origin,
-            f"{table.title}: labels from column '{rows.label_column}': "
-            f"{counted_classes(given, class_names)}",
+            f"{table.title}: labels from {rows.label_place}: {counted_classes(given, class_names)}",
             *notices,
             *_unlabelled(rows, given),
             *_read_features(source, content),

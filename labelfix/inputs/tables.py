@@ -16,6 +16,7 @@ from labelfix.inputs.arrow_types import is_encoded
 from labelfix.inputs.formats import format_of, listed_formats
 from labelfix.inputs.image_folder import read_folder
 from labelfix.inputs.messages import did_you_mean, quoted
+from labelfix.inputs.shards import files_of_folder, files_of_pattern, is_pattern
 from labelfix.inputs.table_content import InMemory, TableContent
 
 _BATCH_ROWS, _HEAVY_BATCH_ROWS = 16_384, 256
@@ -102,7 +103,8 @@ class Table:
 
 
 def open_table(path: str | Path) -> Table:
-    """Opens a file of any format in `FORMATS`, or a folder of class-named folders.
+    """Opens a file of any format in `FORMATS`, a folder or a pattern of such files, or a folder of
+    class-named folders.
 
     Raises:
         InputError: it does not exist, is of another format, is damaged, or holds no rows.
@@ -112,9 +114,15 @@ def open_table(path: str | Path) -> Table:
             "is an address, not a file", hint="download it first and give the local path", file=path
         )
     path = Path(path)
-    if not path.exists():
+    if is_pattern(path):
+        table = _open_files(path, files_of_pattern(path), path.parent)
+    elif not path.exists():
         raise InputError("does not exist", hint=_hint_missing(path), file=path)
-    table = _open_folder(path) if path.is_dir() else _open_file(path)
+    elif path.is_dir():
+        files = files_of_folder(path)
+        table = _open_files(path, files, path) if files else _open_folder(path)
+    else:
+        table = _open_files(path, (path,), path.parent)
     repeated = {name for name in table.names if table.names.count(name) > 1}
     if repeated:
         raise InputError(
@@ -133,21 +141,20 @@ def _open_folder(path: Path) -> Table:
     return Table(path=path, root=path, content=InMemory(memory), files=(), notices=notices)
 
 
-def _open_file(path: Path) -> Table:
-    if path.stat().st_size == 0:
-        raise InputError("is an empty file", hint="give a table with labelled rows", file=path)
-    form = format_of(path)
+def _open_files(path: Path, files: tuple[Path, ...], root: Path) -> Table:
+    for file in files:
+        if file.stat().st_size == 0:
+            raise InputError("is an empty file", hint="give a table with labelled rows", file=file)
+    form = format_of(files[0])
     if form is None:
         hint = f"give {listed_formats()}, or a folder of classes"
         raise InputError("is of no known format", hint=hint, file=path)
-    opened = form.open([path])
-    return Table(
-        path=path,
-        root=path.parent,
-        content=opened.content,
-        files=(path,),
-        notices=opened.notices,
-    )
+    opened = form.open(files)
+    notices = opened.notices
+    if len(files) > 1 or files[0] != path:
+        shown = f"{files[0].name} to {files[-1].name}" if len(files) > 1 else files[0].name
+        notices = (f"{path.resolve().name}: read as one table: {shown}", *notices)
+    return Table(path=path, root=root, content=opened.content, files=files, notices=notices)
 
 
 def _digest(path: Path) -> str:

@@ -19,6 +19,7 @@ from labelfix.inputs.labelled_table import (
     LabelledTable,
     find_features,
     ids_of,
+    label_place,
     require_images,
 )
 from labelfix.inputs.labels import (
@@ -187,7 +188,7 @@ def _right_rows(
         table, wanted, usual=usual or Columns(), class_names=like, verdicts=False
     )
     labels = encode(table, str(right.columns.label))
-    taken = f"{table.title}: right labels from column '{right.columns.label}'"
+    taken = f"{table.title}: right labels from {label_place(table, right.columns)}"
     classes = counted_classes(labels.codes, labels.names)
     return LabelledTable(
         table=table,

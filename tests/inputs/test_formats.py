@@ -39,7 +39,7 @@ def test_help_and_messages_name_a_new_format(with_bars, tmp_path, capsys):
         main(["purify", "--help"])
     assert "bars (.bar)" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "d.xyz").write_text("x")
-    with pytest.raises(InputError, match=r"Parquet \(\.parquet\), bars \(\.bar\)"):
+    with pytest.raises(InputError, match=r"Parquet \(\.parquet\), .*bars \(\.bar\)"):
         read(tmp_path / "d.xyz")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/t.bar").write_text("x")
