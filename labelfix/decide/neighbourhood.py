@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from labelfix.features.neighbours import Neighbours
 
 NEAREST = 10  # neighbours whose mean distance says how far a row lies from all others
-FENCE = (
-    3.0  # quartile ranges beyond the quartile: Tukey's "far out" (Exploratory Data Analysis, 1977)
-)
+# quartile ranges beyond a quartile: "far out" in Tukey, Exploratory Data Analysis, 1977
+FENCE = 3.0
 SAME = 1e-6  # cosine distance below which two rows are one, whatever the others' distances are
 
 

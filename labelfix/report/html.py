@@ -65,7 +65,7 @@ def page(
 
 
 def content_policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """A Content-Security-Policy that allows these very scripts and styles, and embedded pictures."""
+    """A Content-Security-Policy: these very scripts and styles, embedded pictures, nothing else."""
     return "; ".join(
         (
             "default-src 'none'",

@@ -174,7 +174,7 @@ def build(found: ReportData) -> str:
     rows = _chosen(found)
     far = found.findings.far_rows[:MOST_FAR] if found.findings else np.empty(0, np.int64)
     shown = found.show(np.concatenate([rows, far]))
-    cards = [_card(found, row, shown[place]) for place, row in enumerate(np.append(rows, far))]
+    cards = [_card(found, int(row), shown[place]) for place, row in enumerate(np.append(rows, far))]
     data = {
         "classes": list(found.class_names),
         "transition": matrix_cells(found.transition),
@@ -320,8 +320,8 @@ def _map_note(row_map: RowMap | None, rows: int) -> str:
         return "There is no map: the features of this run are gone, or its rows are too few."
     part = f"{len(row_map.rows):,} rows drawn at random. " if len(row_map.rows) < rows else ""
     return (
-        f"{part}Rows that look alike lie side by side (t-SNE). Colour is the new label; a ring marks "
-        "a given label that looks wrong. Click a point for its id."
+        f"{part}Rows that look alike lie side by side (t-SNE). Colour is the new label; a ring "
+        "marks a given label that looks wrong. Click a point for its id."
     )
 
 
@@ -340,12 +340,15 @@ def _map(found: ReportData) -> dict[str, Any] | None:
     }
 
 
-def _duplicates(found: ReportData) -> list[dict[str, Any]]:
+def _duplicates(found: ReportData) -> list[Mapping[str, str]]:
     if found.findings is None:
         return []
     pairs, distances = found.findings.pairs, found.findings.distances
     order = np.argsort(distances, kind="stable")[:MOST_DUPLICATES]
-    return [_pair(found, *pairs[place], float(distances[place])) for place in order]
+    return [
+        _pair(found, int(pairs[place, 0]), int(pairs[place, 1]), float(distances[place]))
+        for place in order
+    ]
 
 
 def _pair(found: ReportData, first: int, second: int, distance: float) -> Mapping[str, str]:
