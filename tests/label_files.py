@@ -20,6 +20,7 @@ def make(rows=6, **changes) -> contract.Labels:
         soft_label=soft,
         weight=random.random(rows).astype(np.float32),
         review_rank=random.permutation(rows).astype(np.int32) + 1,
+        doubt=(1 - soft.max(1)).astype(np.float32),
         metadata={"noise_rate": 0.25, "settings": {"seed": 0}},
     )
     return replace(labels, **changes)

@@ -9,6 +9,7 @@ import click
 
 import labelfix
 from labelfix.cli.purify import embed_command, pretrain_command, purify_command
+from labelfix.cli.report import export_command, report_command
 from labelfix.cli.retrain import evaluate_command, retrain_command
 from labelfix.cli.samples import corrupt_command, demo_command
 from labelfix.errors import DegenerateLearningError, InputError
@@ -70,6 +71,8 @@ def main() -> None:
 
 for command in (
     purify_command,
+    report_command,
+    export_command,
     retrain_command,
     evaluate_command,
     corrupt_command,

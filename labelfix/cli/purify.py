@@ -72,19 +72,21 @@ stage_options = options(
 @seed_option
 @device_options
 @click.option("--fresh", is_flag=True, help="Do every stage again, also those that are done.")
+@click.option("--no-report", is_flag=True, help="Write no report.html.")
 @json_option
 def purify_command(
     data: Path,
     out: Path | None,
     fresh: bool,
+    no_report: bool,
     as_json: bool,
     **settings: Any,  # noqa: ANN401
 ) -> None:
     """Correct the labels of DATA.
 
-    DATA is a table or a folder with one folder of images for each class. Writes DIR/labels.parquet
-    and DIR/summary.json. Run the same command again after an interruption: it goes on where it
-    stopped.
+    DATA is a table or a folder with one folder of images for each class. Writes DIR/labels.parquet,
+    DIR/summary.json and DIR/report.html, a page to look at. Run the same command again after an
+    interruption: it goes on where it stopped.
 
     \b
     Example:
@@ -92,17 +94,21 @@ def purify_command(
       labelfix purify data.parquet --features features.npy --clean-set checked.csv --out run
     """
     from labelfix.workflows import purify
+    from labelfix.workflows.report import write_report
 
     terminal = terminal_of()
     config, dataset = read_data(data, settings, terminal)
     out = out or default_out(data)
     with writing(out):
         summary = purify.purify_dataset(dataset, out, config, fresh=fresh, report=terminal)
+        page = None if no_report else write_report(out)
     if as_json:
         print_json(summary.to_dict())
     else:
         terminal.evidence(summary)
         terminal.result(f"wrote {out / 'labels.parquet'} and {out / 'summary.json'}")
+        if page is not None:
+            terminal.result(f"look at it: {page}")
 
 
 @click.command(cls=DataCommand)

@@ -81,3 +81,9 @@ def review_rank(
 def one_hot(label: NDArray[np.integer], classes: int) -> NDArray[np.float32]:
     """The label alone as probabilities, ``(N, K)``."""
     return np.eye(classes, dtype=np.float32)[label.clip(0)]
+
+
+def doubt(label: NDArray[np.integer], soft_NK: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The chance that the delivered label is wrong, ``(N,)``: ``1 - soft_label[label]``."""
+    held_N = soft_NK[np.arange(len(label)), label].astype(np.float64)
+    return np.clip(1 - held_N, 0, 1).astype(np.float32)

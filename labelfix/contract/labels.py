@@ -26,6 +26,7 @@ class Labels:
         soft_label: ``(N, K)`` float32; rows sum to 1 within 1e-4.
         weight: ``(N,)`` float32 in [0, 1].
         review_rank: ``(N,)`` int32, a permutation of 1..N.
+        doubt: ``(N,)`` float32 in [0, 1], the chance that ``label`` is wrong.
         label_reliability, pseudo_reliability, clid: ``(N,)`` float32 or None = not scored.
         metadata: what the file says of itself: method, settings, inputs, noise rate, evidence.
     """
@@ -38,6 +39,7 @@ class Labels:
     soft_label: NDArray[np.float32]
     weight: NDArray[np.float32]
     review_rank: NDArray[np.int32]
+    doubt: NDArray[np.float32]
     label_reliability: NDArray[np.float32] | None = None
     pseudo_reliability: NDArray[np.float32] | None = None
     clid: NDArray[np.float32] | None = None

@@ -227,6 +227,15 @@ COLUMNS = (
             known["given_label"], known["soft_label"], known.checked
         ),
     ),
+    Column(
+        name="doubt",
+        kind=Number(),
+        meaning="the chance that label is wrong; high = worth a person's time",
+        detail="1 - soft_label[label]",
+        range="0 to 1",
+        holds=_in_unit_interval,
+        default=lambda known: formulas.doubt(known["label"], known["soft_label"]),
+    ),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 REQUIRED = tuple(column.name for column in COLUMNS if column.default is None)

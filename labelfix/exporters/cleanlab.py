@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from labelfix.exporters.columns import plain, soft_rows
+from labelfix.exporters.columns import decoded, soft_rows
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
 )
 
 
-def write(data: Exported, place: Destination) -> list[str]:
+def _write(data: Exported, place: Destination) -> list[str]:
     """Write label_issues.parquet and classes.txt.
 
     Codes are those of the sorted class names, as cleanlab and scikit-learn number them. A label is
@@ -34,8 +34,8 @@ def write(data: Exported, place: Destination) -> list[str]:
     with place.open("label_issues.parquet") as file, pq.ParquetWriter(file, SCHEMA) as writer:
         for batch in data.batches(["id", "given_label", "label", "soft_label", "weight"]):
             soft_BK = soft_rows(batch["soft_label"], len(order))[:, order]
-            given = [place_of.get(name, -1) for name in plain(batch["given_label"]).to_pylist()]
-            label = np.array([place_of.get(n, -1) for n in plain(batch["label"]).to_pylist()])
+            given = [place_of.get(name, -1) for name in decoded(batch["given_label"]).to_pylist()]
+            label = np.array([place_of.get(n, -1) for n in decoded(batch["label"]).to_pylist()])
             code = np.array(given, np.int64)
             missing += int((code < 0).sum())
             held = np.where(code >= 0, soft_BK[np.arange(len(code)), code.clip(0)], np.nan)
@@ -55,4 +55,4 @@ def write(data: Exported, place: Destination) -> list[str]:
     return notes
 
 
-EXPORTER = Exporter(name="cleanlab", title="CleanLearning.fit(label_issues=...)", write=write)
+EXPORTER = Exporter(name="cleanlab", title="CleanLearning.fit(label_issues=...)", write=_write)

@@ -24,7 +24,7 @@ SUFFIX = {
 }
 
 
-def plain(column: pa.Array) -> pa.Array:
+def decoded(column: pa.Array) -> pa.Array:
     """A dictionary column as its values, any other as it is."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 

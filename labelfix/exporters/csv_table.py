@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.csv as pv
 
-from labelfix.exporters.columns import harmless, is_flat, plain, soft_rows, top_two
+from labelfix.exporters.columns import harmless, is_flat, decoded, soft_rows, top_two
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
@@ -16,7 +16,7 @@ EXTRA = (
 )
 
 
-def write(data: Exported, place: Destination) -> list[str]:
+def _write(data: Exported, place: Destination) -> list[str]:
     """Write labels.csv: all columns but soft_label, and the two likeliest classes instead of it."""
     flat = [field.name for field in data.schema if is_flat(field.type)]
     lost = [name for name in data.schema.names if name not in (*flat, "soft_label")]
@@ -41,7 +41,7 @@ def _rows(
 ) -> pa.RecordBatch:
     codes, shares = top_two(soft_rows(batch["soft_label"], len(data.class_names)))
     names = pa.array(data.class_names, pa.string())
-    columns = [plain(batch[name]) for name in flat]
+    columns = [decoded(batch[name]) for name in flat]
     columns += [
         pa.array(shares[:, 0], pa.float32()),
         names.take(pa.array(codes[:, 1])),
@@ -52,4 +52,4 @@ def _rows(
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-EXPORTER = Exporter(name="csv", title="a spreadsheet, or anything that reads text", write=write)
+EXPORTER = Exporter(name="csv", title="a spreadsheet, or anything that reads text", write=_write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from labelfix.exporters.columns import pictures, plain, soft_rows
+from labelfix.exporters.columns import pictures, decoded, soft_rows
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
@@ -14,7 +14,7 @@ FACTS = (
 )  # fmt: skip
 
 
-def write(data: Exported, place: Destination) -> list[str]:
+def _write(data: Exported, place: Destination) -> list[str]:
     """Write data/0000001.png and so on, and labels.json with label, confidence and attributes."""
     facts = [name for name in FACTS if name in data.schema.names]
     images, number = pictures(data), 0
@@ -22,7 +22,7 @@ def write(data: Exported, place: Destination) -> list[str]:
         file.write(b'{"classes": ' + json.dumps(list(data.class_names)).encode() + b', "labels": {')
         for batch in data.batches(["label", "soft_label", *facts]):
             soft_BK = soft_rows(batch["soft_label"], len(data.class_names))
-            columns = {name: plain(batch[name]).to_pylist() for name in ("label", *facts)}
+            columns = {name: decoded(batch[name]).to_pylist() for name in ("label", *facts)}
             for row in range(batch.num_rows):
                 content, suffix = next(images)
                 place.write(f"data/{number:07d}{suffix}", content)
@@ -43,6 +43,6 @@ def write(data: Exported, place: Destination) -> list[str]:
 
 
 EXPORTER = Exporter(
-    name="fiftyone", title="FiftyOne: FiftyOneImageClassificationDataset", write=write,
+    name="fiftyone", title="FiftyOne: FiftyOneImageClassificationDataset", write=_write,
     needs_images=True,
 )  # fmt: skip

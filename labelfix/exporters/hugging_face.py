@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from labelfix.exporters.columns import pictures, plain
+from labelfix.exporters.columns import pictures, decoded
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
@@ -18,7 +18,7 @@ CODED = ("label", "given_label")
 NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}
 
 
-def write(data: Exported, place: Destination) -> list[str]:
+def _write(data: Exported, place: Destination) -> list[str]:
     """Write data/train-….parquet with class codes, embedded images, and README.md, its card.
 
     The Arrow metadata names the classes: ``load_dataset`` gives ``ClassLabel`` and ``Image``
@@ -61,7 +61,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 def _encoded(column: pa.Array, name: str, class_names: tuple[str, ...]) -> pa.Array:
     if name not in CODED:
-        return plain(column)
+        return decoded(column)
     code = {each: number for number, each in enumerate(class_names)}
     return pa.array(
         [None if each is None else code[each] for each in column.to_pylist()], pa.int64()
@@ -115,4 +115,4 @@ classes:
 """
 
 
-EXPORTER = Exporter(name="huggingface", title="datasets.load_dataset, with a card", write=write)
+EXPORTER = Exporter(name="huggingface", title="datasets.load_dataset, with a card", write=_write)

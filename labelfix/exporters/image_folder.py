@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from labelfix.exporters.columns import is_flat, pictures, plain, safe_name
+from labelfix.exporters.columns import is_flat, pictures, decoded, safe_name
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
 NO_CLASS = "none"
 
 
-def write(data: Exported, place: Destination) -> list[str]:
+def _write(data: Exported, place: Destination) -> list[str]:
     """Write train/CLASS/0000001.png and so on, bytes untouched, and train/metadata.jsonl.
 
     ``label`` stands in metadata.jsonl too, since ``datasets`` gives none from the folders where
@@ -22,7 +22,7 @@ def write(data: Exported, place: Destination) -> list[str]:
     left_out, number, images = 0, 0, pictures(data)
     with place.open("train/metadata.jsonl") as lines:
         for batch in data.batches([*flat, "soft_label"]):
-            columns = {name: plain(batch[name]).to_pylist() for name in (*flat, "soft_label")}
+            columns = {name: decoded(batch[name]).to_pylist() for name in (*flat, "soft_label")}
             for row in range(batch.num_rows):
                 content, suffix = next(images)
                 number += 1
@@ -41,6 +41,6 @@ def write(data: Exported, place: Destination) -> list[str]:
 
 
 EXPORTER = Exporter(
-    name="imagefolder", title="torchvision, Keras, datasets: class folders", write=write,
+    name="imagefolder", title="torchvision, Keras, datasets: class folders", write=_write,
     needs_images=True,
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from xml.sax.saxutils import quoteattr
 
-from labelfix.exporters.columns import is_flat, pictures, plain, soft_rows
+from labelfix.exporters.columns import is_flat, pictures, decoded, soft_rows
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
@@ -13,7 +13,7 @@ MODEL = "labelfix"
 SHOWN = 12  # columns of a table row that a task shows
 
 
-def write(data: Exported, place: Destination) -> list[str]:
+def _write(data: Exported, place: Destination) -> list[str]:
     """Write tasks.json and config.xml, and images/ where there are images.
 
     Each task's prediction is the corrected label with its probability as score. Images are named as
@@ -26,7 +26,7 @@ def write(data: Exported, place: Destination) -> list[str]:
         file.write(b"[\n")
         for batch in data.batches(["id", "given_label", "label", "soft_label", *own]):
             soft_BK = soft_rows(batch["soft_label"], len(data.class_names))
-            columns = {name: plain(batch[name]).to_pylist() for name in batch.schema.names}
+            columns = {name: decoded(batch[name]).to_pylist() for name in batch.schema.names}
             for row in range(batch.num_rows):
                 number += 1
                 told = {"id": columns["id"][row], "given_label": columns["given_label"][row]}
@@ -87,4 +87,4 @@ def _config(data: Exported) -> str:
 """
 
 
-EXPORTER = Exporter(name="label-studio", title="Label Studio: tasks with predictions", write=write)
+EXPORTER = Exporter(name="label-studio", title="Label Studio: tasks with predictions", write=_write)

@@ -14,7 +14,7 @@ from labelfix.exporters.registry import Exported, Exporter
 PART_ROWS = 1_000_000
 
 
-def write(data: Exported, place: Destination) -> list[str]:
+def _write(data: Exported, place: Destination) -> list[str]:
     """Write labels.parquet/part-00000.parquet and so on, a million rows each; nothing is lost."""
     for part, slices in groupby(_slices(data), key=lambda each: each[0]):
         with (
@@ -38,4 +38,4 @@ def _slices(data: Exported) -> Iterator[tuple[int, pa.RecordBatch]]:
             start, done = start + rows, done + rows
 
 
-EXPORTER = Exporter(name="parquet", title="pandas, polars, DuckDB, Spark: lossless", write=write)
+EXPORTER = Exporter(name="parquet", title="pandas, polars, DuckDB, Spark: lossless", write=_write)

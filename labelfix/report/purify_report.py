@@ -169,7 +169,7 @@ class ReportData:
         return np.clip(1 - self.soft_label[rows, self.label].astype(np.float64), 0, 1)
 
 
-def build(found: ReportData) -> str:
+def build_report(found: ReportData) -> str:
     """The report as one HTML page."""
     rows = _chosen(found)
     far = found.findings.far_rows[:MOST_FAR] if found.findings else np.empty(0, np.int64)

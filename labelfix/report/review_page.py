@@ -29,7 +29,7 @@ class ReviewRow:
     guess: int | None = None
 
 
-def build(
+def build_review(
     *, title: str, plan: str, reviewer: str, class_names: Sequence[str], rows: Sequence[ReviewRow]
 ) -> str:
     """The review page as one HTML file; it needs neither Python nor a network.

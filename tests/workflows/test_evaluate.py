@@ -39,6 +39,7 @@ def run(tmp_path):
         soft_label=soft.astype(np.float32),
         weight=np.ones(8, dtype=np.float32),
         review_rank=np.array([4, 1, 3, 2, 7, 5, 6, 8], dtype=np.int32),
+        doubt=1 - confidence,
     )
     contract.write_labels(tmp_path / "labels.parquet", labels)
     truth = pd.DataFrame({"id": list("abcdefgh"), "label": np.array(["no", "yes"])[right]})

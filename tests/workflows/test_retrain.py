@@ -379,6 +379,7 @@ def test_targets_by_hand():
         soft_label=np.array([[0.2, 0.8], [0.9, 0.1], [0.5, 0.5]], dtype=np.float32),
         weight=np.array([0.6, 0.8, 0.0], dtype=np.float32),
         review_rank=np.array([1, 2, 3], dtype=np.int32),
+        doubt=np.array([0.2, 0.1, 0.5], dtype=np.float32),
     )
     none = np.zeros(3, dtype=bool)
     purified = retrain.targets_of(labels, "purified", none)
