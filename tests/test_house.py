@@ -139,7 +139,11 @@ EDGES = {  # files that may hold a dict[str, Any], and what it is
     "labelfix/retrain/learned_weights.py": "state beside a module's tensors, as torch stores it",
     "labelfix/training/checkpoint.py": "what torch.save stores",
     "labelfix/training/worker.py": "what torch.save stores",
+    "labelfix/report/figures.py": "what the page draws, JSON",
+    "labelfix/report/html.py": "what the page draws, JSON",
+    "labelfix/report/purify_report.py": "what the page draws, JSON",
     "labelfix/workflows/model_files.py": "model.json",
+    "labelfix/workflows/report.py": "summary.json",
 }
 LONG = {  # files that may be long, and why
     "tests/inputs/test_bad_inputs.py": "one table: what is wrong, and the line that says so",

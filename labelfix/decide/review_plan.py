@@ -49,12 +49,12 @@ class Prospect:
 
     Attributes:
         rows: the budget.
-        mended: labels that change for the better, expected.
+        corrected: labels that change for the better, expected.
         gain_half_width, accuracy_half_width: of the 95 % intervals afterwards, in [0, 1].
     """
 
     rows: int
-    mended: float
+    corrected: float
     gain_half_width: float
     accuracy_half_width: float
 
@@ -197,7 +197,7 @@ def prospects(
         found.append(
             Prospect(
                 rows=budget,
-                mended=float(sums[targeted] + drawn * mean_rest),
+                corrected=float(sums[targeted] + drawn * mean_rest),
                 gain_half_width=float(NORMAL * np.sqrt(gain_residual / measured)),
                 accuracy_half_width=float(NORMAL * np.sqrt(accuracy_residual / measured)),
             )

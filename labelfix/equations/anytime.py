@@ -17,20 +17,20 @@ _GRID = 1000
 _MOST = 0.5  # of the capital that a bet may lose
 
 
-def gain_evidence(mended: int, broken: int) -> float:
-    """The e-value for "more labels are mended than broken", in (0, inf).
+def gain_evidence(corrected: int, broken: int) -> float:
+    """The e-value for "more labels are corrected than broken", in (0, inf).
 
-    ``E = 2^(w+l+1) B(w+1, l+1) (1 - I_1/2(w+1, l+1))``: the likelihood of w mended and l broken
+    ``E = 2^(w+l+1) B(w+1, l+1) (1 - I_1/2(w+1, l+1))``: the likelihood of w corrected and l broken
     under a uniform prior of the share above one half, against one half. By Ville's inequality it
     reaches :data:`SHOWN` in at most one of twenty runs without a gain, whenever one looks.
 
     Source: Robbins, Ann. Math. Stat. 1970 (mixtures of likelihood ratios).
 
     Args:
-        mended, broken: w and l, of random rows in the order they were checked, >= 0.
+        corrected, broken: w and l, of random rows in the order they were checked, >= 0.
     """
-    log_beta = betaln(mended + 1, broken + 1) + (mended + broken + 1) * math.log(2)
-    above = 1 - betainc(mended + 1, broken + 1, 0.5)
+    log_beta = betaln(corrected + 1, broken + 1) + (corrected + broken + 1) * math.log(2)
+    above = 1 - betainc(corrected + 1, broken + 1, 0.5)
     return float(math.exp(min(700.0, log_beta)) * above)
 
 

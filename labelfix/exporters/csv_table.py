@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.csv as pv
 
-from labelfix.exporters.columns import harmless, is_flat, decoded, soft_rows, top_two
+from labelfix.exporters.columns import decoded, harmless, is_flat, soft_rows, top_two
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 

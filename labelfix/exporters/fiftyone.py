@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from labelfix.exporters.columns import pictures, decoded, soft_rows
+from labelfix.exporters.columns import decoded, pictures, soft_rows
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from labelfix.exporters.columns import pictures, decoded
+from labelfix.exporters.columns import decoded, pictures
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 

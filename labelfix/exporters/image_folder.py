@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from labelfix.exporters.columns import is_flat, pictures, decoded, safe_name
+from labelfix.exporters.columns import decoded, is_flat, pictures, safe_name
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
@@ -26,13 +26,13 @@ def _write(data: Exported, place: Destination) -> list[str]:
             for row in range(batch.num_rows):
                 content, suffix = next(images)
                 number += 1
-                told = {name: values[row] for name, values in columns.items()}
-                if told["decision"] == NO_CLASS:
+                facts = {name: values[row] for name, values in columns.items()}
+                if facts["decision"] == NO_CLASS:
                     left_out += 1
                     continue
-                name = f"{safe_name(told['label'])}/{number:07d}{suffix}"
+                name = f"{safe_name(facts['label'])}/{number:07d}{suffix}"
                 place.write(f"train/{name}", content)
-                line = {"file_name": name, **told}
+                line = {"file_name": name, **facts}
                 lines.write((json.dumps(line, ensure_ascii=False, default=str) + "\n").encode())
     notes = [f"column '{name}' is left out: a line of text holds no such value" for name in lost]
     if left_out:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from xml.sax.saxutils import quoteattr
 
-from labelfix.exporters.columns import is_flat, pictures, decoded, soft_rows
+from labelfix.exporters.columns import decoded, is_flat, pictures, soft_rows
 from labelfix.exporters.destination import Destination
 from labelfix.exporters.registry import Exported, Exporter
 
@@ -29,17 +29,17 @@ def _write(data: Exported, place: Destination) -> list[str]:
             columns = {name: decoded(batch[name]).to_pylist() for name in batch.schema.names}
             for row in range(batch.num_rows):
                 number += 1
-                told = {"id": columns["id"][row], "given_label": columns["given_label"][row]}
+                facts = {"id": columns["id"][row], "given_label": columns["given_label"][row]}
                 if images is not None:
                     content, suffix = next(images)
                     name = f"images/{number:07d}{suffix}"
                     place.write(name, content)
-                    told["image"] = f"/data/local-files/?d={name}"
+                    facts["image"] = f"/data/local-files/?d={name}"
                 else:
-                    told["text"] = _text(columns, own, row)
+                    facts["text"] = _text(columns, own, row)
                 code = data.class_names.index(columns["label"][row])
                 task = {
-                    "data": told,
+                    "data": facts,
                     "predictions": [_prediction(columns["label"][row], float(soft_BK[row, code]))],
                 }
                 file.write((b"" if first else b",\n") + json.dumps(task, default=str).encode())

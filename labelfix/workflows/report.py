@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 from labelfix import contract
 from labelfix.errors import InputError
 from labelfix.features.neighbours import Neighbours
-from labelfix.report.purify_report import (
-    Estimate,
-    EvidenceKind,
-    Findings,
-    Proof,
-    ReportData,
-    RowMap,
-    build_report,
-)
+from labelfix.report.purify_report import ReportData, build_report
+from labelfix.report.sentences import Estimate, EvidenceKind, Findings, Proof, RowMap
 from labelfix.workflows.findings import write_findings
 from labelfix.workflows.output_folder import EMBED, NEIGHBOURS, OutputFolder
 from labelfix.workflows.shown_rows import RowViews

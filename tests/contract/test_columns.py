@@ -62,10 +62,10 @@ def test_a_column_without_a_default_is_required():
 
 
 @pytest.fixture
-def with_doubt(monkeypatch):
+def with_surprise(monkeypatch):
     """A further column, added as a developer would: an entry in COLUMNS, a field of Labels."""
-    doubt = contract.Column(
-        name="doubt",
+    surprise = contract.Column(
+        name="surprise",
         kind=kinds.Number(),
         meaning="how likely label is wrong",
         range="0 to 1",
@@ -74,21 +74,21 @@ def with_doubt(monkeypatch):
             1 - known["soft_label"][np.arange(len(known["label"])), known["label"]]
         ),
     )
-    columns = (*contract.COLUMNS, doubt)
+    columns = (*contract.COLUMNS, surprise)
     for module in (schema, labels, reading, writing):
         monkeypatch.setattr(module, "COLUMNS", columns)
-    monkeypatch.setitem(schema.BY_NAME, "doubt", doubt)
+    monkeypatch.setitem(schema.BY_NAME, "surprise", surprise)
 
     class Labels(labels.Labels):
-        def __init__(self, *, doubt, **rest):
+        def __init__(self, *, surprise, **rest):
             super().__init__(**rest)
-            object.__setattr__(self, "doubt", doubt)
+            object.__setattr__(self, "surprise", surprise)
 
     monkeypatch.setattr(labels, "Labels", Labels)
-    return doubt
+    return surprise
 
 
-def test_a_new_column_is_written_read_checked_and_reserved(with_doubt, tmp_path):
+def test_a_new_column_is_written_read_checked_and_reserved(with_surprise, tmp_path):
     soft = np.array([[0.75, 0.25], [0.5, 0.5], [0.0, 1.0]], dtype=np.float32)
     columns = {
         "id": np.array(["a", "b", "c"], dtype=object),
@@ -98,15 +98,15 @@ def test_a_new_column_is_written_read_checked_and_reserved(with_doubt, tmp_path)
     path = tmp_path / "labels.parquet"
     written = labels.complete(columns, ("no", "yes"), {})
     contract.write_labels(path, written)
-    assert pq.read_table(path)["doubt"].to_pylist() == [0.25, 0.5, 0.0]
-    assert contract.read_labels(path).doubt.tolist() == [0.25, 0.5, 0.0]
-    pq.write_table(pq.read_table(path).drop_columns(["doubt"]), path)
-    assert contract.read_labels(path).doubt.tolist() == [0.25, 0.5, 0.0]
-    assert contract.free_names(["doubt"]) == {"doubt": "original_doubt"}
-    assert "| `doubt` | 0 to 1 | how likely label is wrong |" in contract.markdown_table()
+    assert pq.read_table(path)["surprise"].to_pylist() == [0.25, 0.5, 0.0]
+    assert contract.read_labels(path).surprise.tolist() == [0.25, 0.5, 0.0]
+    pq.write_table(pq.read_table(path).drop_columns(["surprise"]), path)
+    assert contract.read_labels(path).surprise.tolist() == [0.25, 0.5, 0.0]
+    assert contract.free_names(["surprise"]) == {"surprise": "original_surprise"}
+    assert "| `surprise` | 0 to 1 | how likely label is wrong |" in contract.markdown_table()
     broken = np.array([0.0, 2.0, 0.0], dtype=np.float32)
-    object.__setattr__(written, "doubt", broken)
-    with pytest.raises(ValueError, match="row 2, column 'doubt': breaks the contract: 0 to 1"):
+    object.__setattr__(written, "surprise", broken)
+    with pytest.raises(ValueError, match="row 2, column 'surprise': breaks the contract: 0 to 1"):
         contract.check(written)
 
 

@@ -26,6 +26,7 @@ TYPES = {
     "clid": (pa.float32(), True),
     "weight": (pa.float32(), False),
     "review_rank": (pa.int32(), False),
+    "doubt": (pa.float32(), False),
 }
 
 

@@ -112,6 +112,6 @@ def test_more_rows_mend_more_and_measure_better():
         doubt, np.arange(2000), (100, 1000, 5000),
         audits=100, gain_residual=0.1, accuracy_residual=0.1, gain=0.1,
     )  # fmt: skip
-    assert many.mended > few.mended
+    assert many.corrected > few.corrected
     assert many.gain_half_width < few.gain_half_width
-    assert few.mended <= 100
+    assert few.corrected <= 100

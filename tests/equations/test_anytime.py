@@ -7,20 +7,20 @@ from scipy.integrate import quad
 from labelfix.equations.anytime import SHOWN, confidence_sequence, gain_evidence
 
 
-@pytest.mark.parametrize(("mended", "broken"), [(0, 0), (1, 0), (5, 0), (3, 4), (30, 10)])
-def test_the_e_value_is_a_mean_likelihood_ratio(mended, broken):
-    rows = mended + broken
-    expected = 2 * quad(lambda p: 2**rows * p**mended * (1 - p) ** broken, 0.5, 1)[0]
-    assert gain_evidence(mended, broken) == pytest.approx(expected, rel=1e-8)
+@pytest.mark.parametrize(("corrected", "broken"), [(0, 0), (1, 0), (5, 0), (3, 4), (30, 10)])
+def test_the_e_value_is_a_mean_likelihood_ratio(corrected, broken):
+    rows = corrected + broken
+    expected = 2 * quad(lambda p: 2**rows * p**corrected * (1 - p) ** broken, 0.5, 1)[0]
+    assert gain_evidence(corrected, broken) == pytest.approx(expected, rel=1e-8)
 
 
 def test_peeking_after_every_row_seldom_claims_a_gain_that_is_not_there():
     random, claims = np.random.default_rng(0), 0
     for _ in range(300):
-        mended = np.cumsum(random.integers(0, 2, 200))
+        corrected = np.cumsum(random.integers(0, 2, 200))
         rows = np.arange(1, 201)
         claims += any(
-            gain_evidence(int(w), int(n - w)) >= SHOWN for w, n in zip(mended, rows, strict=True)
+            gain_evidence(int(w), int(n - w)) >= SHOWN for w, n in zip(corrected, rows, strict=True)
         )
     assert claims <= 0.05 * 300
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from labelfix.report import review_page
-from labelfix.report.purify_report import Estimate, Proof, ReportData, RowMap, Shown, build_report
+from labelfix.report.purify_report import ReportData, Shown, build_report
+from labelfix.report.sentences import Estimate, Proof, RowMap
 
 BROWSER = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not BROWSER.exists(), reason="needs Debian's chromium")

@@ -11,7 +11,8 @@ import pytest
 from labelfix.report import review_page
 from labelfix.report.figures import class_pairs, class_table, matrix_cells, rows_to_show
 from labelfix.report.html import CHARTS, asset, json_island
-from labelfix.report.purify_report import Estimate, Proof, ReportData, RowMap, Shown, build_report
+from labelfix.report.purify_report import ReportData, Shown, build_report
+from labelfix.report.sentences import Estimate, Proof, RowMap
 
 HOSTILE = (
     "</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe", "plain"
