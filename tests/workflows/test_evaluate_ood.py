@@ -3,9 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from retrain_runs import config, opened
 
+from labelfix import inputs
 from labelfix.errors import InputError
+from labelfix.workflows import compare, purify, retrain
+from labelfix.workflows.corrected_dataset import CorrectedDataset
 from labelfix.workflows.evaluate import separation
+from labelfix.workflows.settings import PurifyConfig
 
 
 def test_separation_by_hand():
@@ -28,10 +33,7 @@ def test_separation_is_that_of_naive_loops_with_ties():
 
 
 def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
-    from labelfix import inputs
-    from labelfix.workflows import evaluate, purify, retrain
-    from labelfix.workflows.corrected_dataset import CorrectedDataset
-    from labelfix.workflows.settings import PurifyConfig
+    from labelfix.workflows import evaluate
 
     files = feature_files(rows=260, noise=0.2, checked=60)
     values = np.load(files.features)
@@ -68,3 +70,30 @@ def test_a_model_tells_rows_from_outside(feature_files, tmp_path):
         evaluate.evaluate_outliers(
             tmp_path / "untested", tmp_path / "far.csv", ood_features=tmp_path / "far.npy"
         )
+
+
+def test_images_from_outside_are_told_from_test_images(images_run, tmp_path):
+    from labelfix.workflows.evaluate import evaluate_outliers, model_of
+
+    folder, run = images_run
+    found = opened(run, tmp_path, test=folder / "test.csv")
+    compare.compare(found, run / "retrain", config(epochs=6))
+    assert model_of(run) == model_of(run / "labels.parquet") == run / "retrain" / "purified"
+    from PIL import Image
+
+    (tmp_path / "grey").mkdir()
+    for number in range(9):
+        Image.new("RGB", (11, 9), (25 * number,) * 3).save(tmp_path / "grey" / f"{number}.png")
+    paths = [f"grey/{number}.png" for number in range(9)]
+    pd.DataFrame({"image": paths}).to_csv(tmp_path / "grey.csv", index=False)
+    figures = evaluate_outliers(model_of(run), tmp_path / "grey.csv")
+    assert (figures.test_rows, figures.ood_rows) == (12, 9)
+    assert all(
+        0 <= getattr(figures, f"{score}_{kind}") <= 1
+        for score in ("msp", "energy")
+        for kind in ("auroc", "fpr95")
+    )
+    with pytest.raises(InputError, match="trained on images; leave --ood-features out"):
+        evaluate_outliers(model_of(run), tmp_path / "grey.csv", ood_features=tmp_path / "x.npy")
+    with pytest.raises(InputError, match=r"nothing\.csv"):
+        evaluate_outliers(model_of(run), tmp_path / "nothing.csv")

@@ -1,49 +1,17 @@
 """purify through files: features and images, reruns, determinism, the summary."""
 
 import json
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from purify_runs import Listener, purify_features
 
 from labelfix import contract, inputs
 from labelfix.errors import InputError
-from labelfix.workflows import embed, purify
+from labelfix.workflows import purify
 from labelfix.workflows.settings import PurifyConfig
-
-
-class Listener:
-    """A reporter that remembers."""
-
-    def __init__(self):
-        self.lines, self.tasks = [], []
-
-    def say(self, line):
-        self.lines.append(line)
-
-    @contextmanager
-    def task(self, name):
-        self.tasks.append(name)
-        yield lambda done, total, remark: None
-
-
-def purify_features(files, out, listener=None, fresh=False, **settings):
-    dataset = inputs.read(files.data, files.clean, features=files.features)
-    config = PurifyConfig(**{"device": "cpu", "method": "dmlp"} | settings)
-    return purify.purify_dataset(
-        dataset, out, config, fresh=fresh, report=listener or Listener()
-    ).to_dict()
-
-
-def purify_images(folder, out, listener=None, data="data.csv", clean="clean.csv", **settings):
-    dataset = inputs.read(folder / data, folder / clean)
-    config = PurifyConfig(
-        **{"epochs": 1, "backbone": "smallconv", "device": "cpu", "method": "dmlp"} | settings
-    )
-    return purify.purify_dataset(dataset, out, config, report=listener or Listener()).to_dict()
 
 
 @pytest.fixture
@@ -249,160 +217,3 @@ def test_fewer_different_rows_than_folds(tmp_path):
 def test_settings_out_of_range(settings, message):
     with pytest.raises(InputError, match=message):
         PurifyConfig(**settings)
-
-
-# --- images ---------------------------------------------------------------------------------
-
-
-def test_images_in_corrected_table_out(image_files, tmp_path):
-    folder, listener = image_files(), Listener()
-    summary = purify_images(folder, tmp_path / "run", listener)
-    found = contract.read_labels(tmp_path / "run")
-    frame = pd.read_csv(folder / "data.csv")
-    assert found.ids.tolist() == frame["image"].tolist()
-    assert (
-        pq.read_table(tmp_path / "run" / "labels.parquet")["image"].to_pylist()
-        == frame["image"].tolist()
-    )
-    assert [task.split()[0] for task in listener.tasks] == [
-        "read", "pretrain", "embed", "neighbours", "purify", "score",
-    ]  # fmt: skip
-    assert {"images", "pretrain", "embed", "purify"} <= summary["seconds"].keys()
-    places = tmp_path / "run" / "stages"
-    assert np.load(places / "embed" / "features.npy").dtype == np.float16
-    assert (places / "pretrain" / "weights.safetensors").exists()
-    assert not (places / "pretrain" / "checkpoint.pt").exists()
-    again = Listener()
-    before = (tmp_path / "run" / "labels.parquet").read_bytes()
-    purify_images(folder, tmp_path / "run", again)
-    assert again.tasks == []
-    assert [line.split(":")[0] for line in again.lines if "taken from the last run" in line] == [
-        "images", "pretrain", "embed", "neighbours", "purify", "score",
-    ]  # fmt: skip
-    assert (tmp_path / "run" / "labels.parquet").read_bytes() == before
-    purify_images(folder, tmp_path / "other")
-    assert (tmp_path / "other" / "labels.parquet").read_bytes() == before
-
-
-def test_a_changed_image_is_read_again(image_files, tmp_path):
-    folder = image_files()
-    settings = {"pretrain": "none"}
-    purify_images(folder, tmp_path / "run", **settings)
-    Image.fromarray(np.full((8, 8, 3), 99, dtype=np.uint8)).save(folder / "images" / "059.png")
-    listener = Listener()
-    purify_images(folder, tmp_path / "run", listener, **settings)
-    assert listener.tasks[:3] == ["read images", "embed (smallconv)", "neighbours"]
-
-
-def test_the_same_image_under_another_id_is_audited(image_files, tmp_path):
-    folder = image_files()
-    clean = pd.read_csv(folder / "clean.csv")
-    for path in clean["image"]:
-        (folder / path.replace("images/", "images/copy-")).write_bytes((folder / path).read_bytes())
-    clean["image"] = clean["image"].str.replace("images/", "images/copy-")
-    clean.to_csv(folder / "copies.csv", index=False)
-    listener = Listener()
-    summary = purify_images(folder, tmp_path / "run", listener, clean="copies.csv", pretrain="none")
-    assert summary["checked_rows"] == {"audited": 18, "all": 18}
-    assert any("under another id" in line for line in listener.lines)
-    assert any("under another id" in line for line in summary["notices"])
-    found = contract.read_labels(tmp_path / "run")
-    assert len(found) == 60
-    assert (np.array(contract.DECISIONS)[found.decision] == "checked").sum() == 18
-    truth = pd.read_csv(folder / "right.csv")["label"].to_numpy()
-    assert (np.array(found.class_names)[found.label] == truth)[:18].all()
-
-
-def test_single_stages_are_those_of_purify(image_files, tmp_path):
-    folder = image_files()
-    config = PurifyConfig(epochs=1, backbone="smallconv", device="cpu")
-    dataset = inputs.read(folder / "data.csv")
-    weights = embed.pretrain_only(dataset, tmp_path / "run", config)
-    assert weights.endswith("weights.safetensors")
-    listener = Listener()
-    features = embed.embed_only(dataset, tmp_path / "run", config, report=listener)
-    assert len(np.load(features)) == 60
-    assert [task.split()[0] for task in listener.tasks] == ["embed"]
-
-
-def test_single_stages_need_images(feature_files, tmp_path):
-    files = feature_files()
-    dataset = inputs.read(files.data, features=files.features)
-    with pytest.raises(InputError, match="has no images to learn from"):
-        embed.embed_only(dataset, tmp_path / "run", PurifyConfig())
-
-
-# --- bilevel methods --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def few_steps(monkeypatch):
-    from labelfix.predictors.bilevel import registry
-
-    monkeypatch.setattr(registry, "FEATURE_STEPS", 60)
-    monkeypatch.setattr(registry, "IMAGE_EPOCHS", 2)
-
-
-@pytest.mark.parametrize("method", ["mlc", "vri"])
-def test_a_bilevel_method_from_files_to_files(feature_files, tmp_path, few_steps, method):
-    files, listener = feature_files(), Listener()
-    summary = purify_features(files, tmp_path / "run", listener, method=method)
-    assert listener.tasks[1].startswith(f"purify ({method}, ")
-    learning = summary["training_log"]
-    assert set(learning) == ({"mlc", "mlc-teacher"} if method == "mlc" else {"vri"})
-    assert len(learning[method]["folds"]) == 5
-    assert set(summary["predictor_losses"]) == set(learning)
-    after = summary["evidence"]["label_accuracy_after"]["value"]
-    assert after > summary["evidence"]["label_accuracy_before"]["value"]
-    assert not (tmp_path / "run" / "stages" / "purify" / "checkpoints").exists()
-    again = Listener()
-    purify_features(files, tmp_path / "run", again, method=method)
-    assert again.tasks == []
-
-
-def test_a_bilevel_method_trains_on_the_images_themselves(
-    image_files, tmp_path, few_steps, monkeypatch
-):
-    from labelfix.predictors import bilevel_students
-
-    monkeypatch.setattr(bilevel_students, "may_mirror", lambda *of: False)
-    folder, listener = image_files(), Listener()
-    settings = {"method": "emlc", "learn_from": "images", "pretrain": "none"}
-    summary = purify_images(folder, tmp_path / "run", listener, **settings)
-    assert "purify (emlc, 2 epochs a fold)" in listener.tasks
-    assert any(line.startswith("emlc: images are not mirrored") for line in listener.lines)
-    assert len(contract.read_labels(tmp_path / "run")) == 60
-    assert {"emlc", "emlc-teacher"} == set(summary["training_log"])
-
-
-def test_diagnostics_are_said(feature_files, tmp_path, few_steps, monkeypatch):
-    from labelfix.predictors import bilevel_students
-
-    def quiet(*args, **settings):
-        found = real(*args, **settings)
-        found.training_log.diagnostics.append("the roof is on fire (in 1 of 5 folds)")
-        return found
-
-    real, listener = bilevel_students.cross_fit, Listener()
-    monkeypatch.setattr(bilevel_students, "cross_fit", quiet)
-    summary = purify_features(feature_files(), tmp_path / "run", listener, method="clid")
-    assert "clid: the roof is on fire (in 1 of 5 folds)" in listener.lines
-    assert "the roof is on fire (in 1 of 5 folds)" in summary["training_log"]["clid"]["diagnostics"]
-
-
-@pytest.mark.parametrize("method", ["mlc", "emlc", "ebomlc"])
-def test_label_correctors_need_checked_rows(feature_files, tmp_path, method):
-    files = feature_files()
-    dataset = inputs.read(files.data, features=files.features)
-    with pytest.raises(InputError, match="there are no checked rows"):
-        purify.purify_dataset(dataset, tmp_path / "run", PurifyConfig(method=method))
-
-
-def test_an_upper_loss_goes_with_methods_that_take_one():
-    assert PurifyConfig(method="mw-net", upper_loss="mae").upper_loss == "mae"
-    with pytest.raises(InputError, match="--upper-loss does not go with --method mlc"):
-        PurifyConfig(method="mlc", upper_loss="mae")
-    with pytest.raises(InputError, match="--upper-loss is 'hinge'; use one of auto, ce-clean"):
-        PurifyConfig(method="mw-net", upper_loss="hinge")
-    with pytest.raises(InputError, match="--learn-from is 'text'"):
-        PurifyConfig(learn_from="text")
