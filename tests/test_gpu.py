@@ -6,6 +6,7 @@ import torch
 
 import labelfix
 from labelfix.equations.tangents import log_prob_tangent
+from labelfix.features.neighbours import nearest
 from labelfix.features.standardise import Design
 from labelfix.predictors import dmlp
 from labelfix.predictors.kernel_ridge import KernelColumns, KernelRidge
@@ -31,6 +32,13 @@ def test_closed_forms_agree(blobs):
         for design in (Design.of(made.features, device) for device in ("cuda", "cpu"))
     )
     np.testing.assert_allclose(there, here, atol=1e-3)
+
+
+def test_neighbours_agree(blobs):
+    features = blobs(rows=600).features
+    here, there = nearest(features), nearest(features, device="cuda")
+    np.testing.assert_allclose(there.similarities, here.similarities, atol=1e-5)
+    assert (there.rows == here.rows).mean() > 0.99
 
 
 def test_a_tangent_agrees_and_survives_bf16():

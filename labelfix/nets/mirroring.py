@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from labelfix.features.folds import some_of
-from labelfix.features.neighbours import knn_accuracy
+from labelfix.features.knn_accuracy import knn_accuracy
 
 NOT_MIRRORED = "images are not mirrored in training: mirrored, they look like other classes"
 ROWS, SIDE, BLOCK_ROWS = 3000, 16, 256

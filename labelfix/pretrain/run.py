@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from labelfix.features.neighbours import knn_accuracy
+from labelfix.features.knn_accuracy import knn_accuracy
 from labelfix.nets import backbones
 from labelfix.nets.backbones import Backbone
 from labelfix.nets.datasets import ImageStore

@@ -187,10 +187,11 @@ def _embedding() -> ModuleType:
 
 def find_neighbours(rows: LearningRows, flow: Run) -> Neighbours:
     """Stage neighbours: the graph that predictions and scores share."""
+    config = flow.config
 
     def build(place: Path | None) -> Neighbours:
         with flow.report.task("neighbours"):
-            return nearest(rows.features)
+            return nearest(rows.features, device=algebra_device(config.device))
 
     def save(graph: Neighbours, place: Path) -> None:
         np.save(place / "rows.npy", graph.rows)
@@ -201,7 +202,8 @@ def find_neighbours(rows: LearningRows, flow: Run) -> Neighbours:
             rows=np.load(place / "rows.npy"), similarities=np.load(place / "similarities.npy")
         )
 
-    return flow.staged(NEIGHBOURS, NEIGHBOURS.key(rows=rows.key), build, save, load)
+    key = NEIGHBOURS.key(rows=rows.key, device=config.device)
+    return flow.staged(NEIGHBOURS, key, build, save, load)
 
 
 def make_predictions(rows: LearningRows, graph: Neighbours, flow: Run) -> Predictions:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelfix.features.neighbours import knn_accuracy
+from labelfix.features.knn_accuracy import knn_accuracy
 
 
 def naive(queries, labels, bank, bank_labels, k, temperature=0.1, alone=False):

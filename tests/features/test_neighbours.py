@@ -3,8 +3,10 @@
 import faiss
 import numpy as np
 import pytest
+import torch
 
-from labelfix.features.neighbours import NeighbourConfig, nearest
+from labelfix.features import neighbours
+from labelfix.features.neighbours import NeighbourConfig, TorchSearch, nearest
 
 
 def brute_force(features, count):
@@ -65,14 +67,6 @@ def test_a_limited_bank():
     assert (graph.rows != np.arange(600)[:, None]).all()
 
 
-def test_duplicates_and_constant_rows():
-    features = np.ones((6, 3), np.float32)
-    features[3:] = -1
-    graph = nearest(features, NeighbourConfig(neighbours=2))
-    assert [set(row) for row in graph.rows] == [{1, 2}, {0, 2}, {0, 1}, {4, 5}, {3, 5}, {3, 4}]
-    assert np.isfinite(nearest(np.ones((4, 3))).similarities).all()
-
-
 def test_lengths_beyond_float32_are_no_trouble():
     features = clusters()
     expected, large = nearest(features), nearest(features * np.float32(2.0**120))
@@ -101,7 +95,10 @@ def test_bad_input():
         NeighbourConfig(probes=0)
 
 
-def test_a_gpu_searches_all(monkeypatch):
+# --- on a GPU: FAISS where it can, else torch -----------------------------------------------------
+
+
+def test_faiss_searches_on_a_gpu_where_it_can(monkeypatch):
     features, moved = clusters(300), []
 
     def to_gpu(resources, device, index):
@@ -111,6 +108,62 @@ def test_a_gpu_searches_all(monkeypatch):
     monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "resources", raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_gpu, raising=False)
-    graph = nearest(features, NeighbourConfig(exact_rows=1, neighbours=5))
+    graph = nearest(features, NeighbourConfig(exact_rows=1, neighbours=5), "cuda")
     assert moved == [("resources", 0)]
     np.testing.assert_allclose(graph.similarities, brute_force(features, 5)[1], atol=1e-5)
+
+
+@pytest.fixture
+def torch_search(monkeypatch):
+    """What a CUDA device without FAISS's GPU build does, on the CPU; counts the blocks."""
+    blocks = []
+
+    class Here(TorchSearch):
+        def __init__(self, vectors, device):
+            assert torch.device(device).type == "cuda"
+            super().__init__(vectors, "cpu")
+
+        def _products(self, queries_BD):
+            blocks.append(len(queries_BD))
+            return super()._products(queries_BD)
+
+    monkeypatch.setattr(neighbours, "TorchSearch", Here)
+    return blocks
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_torch_searches_on_a_gpu_where_faiss_cannot(count, torch_search):
+    features = clusters()
+    expected, cosines = brute_force(features, count)
+    graph = nearest(features, NeighbourConfig(exact_rows=1, neighbours=count), "cuda")
+    assert torch_search == [600]
+    np.testing.assert_allclose(graph.similarities, cosines, atol=1e-5)
+    assert (graph.rows == expected).mean() > 0.99  # ties within rounding may swap
+
+
+def test_torch_holds_few_products_at_a_time(torch_search, monkeypatch):
+    features = clusters()
+    whole = nearest(features, device="cuda")
+    monkeypatch.setattr(neighbours, "PRODUCT_BYTES", 4 * 600 * 7 + 3)  # seven queries and a bit
+    torch_search.clear()
+    graph = nearest(features, device="cuda")
+    assert torch_search == [7] * 85 + [5]
+    np.testing.assert_allclose(graph.similarities, whole.similarities, atol=1e-6)
+    monkeypatch.setattr(neighbours, "PRODUCT_BYTES", 1)
+    assert nearest(clusters(20), device="cuda").rows.shape == (20, 19)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_duplicates_and_constant_rows(device, torch_search):
+    features = np.ones((6, 3), np.float32)
+    features[3:] = -1
+    graph = nearest(features, NeighbourConfig(neighbours=2), device)
+    assert [set(row) for row in graph.rows] == [{1, 2}, {0, 2}, {0, 1}, {4, 5}, {3, 5}, {3, 4}]
+    assert np.isfinite(nearest(np.ones((4, 3)), device=device).similarities).all()
+
+
+def test_both_searches_agree_on_a_limited_bank(torch_search):
+    features, config = clusters(), NeighbourConfig(bank_rows=50, neighbours=5)
+    by_faiss, by_torch = nearest(features, config), nearest(features, config, "cuda")
+    assert (by_faiss.rows == by_torch.rows).mean() > 0.99
+    np.testing.assert_allclose(by_faiss.similarities, by_torch.similarities, atol=1e-6)
