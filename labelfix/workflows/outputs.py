@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfix import contract, inputs
+from labelfix.annotations import Annotations, Answer, Drawn
 from labelfix.decide.decisions import Decisions, noise_rate
 from labelfix.decide.evidence import Evidence
 from labelfix.decide.scores import Scores
@@ -29,10 +30,29 @@ class CheckedRows:
     Attributes:
         audited: of DATA's rows that have a given label: they show how labels go wrong.
         all: those, rows without a given label, and rows of the clean set alone.
+        drawn: DATA's rows with an answer by how they were chosen: random or chosen by the person's
+            word, else unknown.
+        without_class: DATA's rows whose answer names no class, by the answer: none (of the
+            classes), wrong (the given label, and nobody said what is right), unsure.
     """
 
     audited: int
     all: int
+    drawn: dict[str, int]
+    without_class: dict[str, int]
+
+    @classmethod
+    def of(cls, annotations: Annotations, rows: int) -> CheckedRows:
+        """Counts of the first ``rows`` rows, and in ``all`` of those beside them."""
+        given, answers = annotations.given[:rows], annotations.answers[:rows]
+        drawn = annotations.drawn[:rows][answers != Answer.MISSING]
+        nameless = (Answer.NONE, Answer.WRONG, Answer.UNSURE)
+        return cls(
+            audited=int(((answers >= 0) & (given >= 0)).sum()),
+            all=int(annotations.is_clean.sum()),
+            drawn={word.name.lower(): int((drawn == word).sum()) for word in Drawn},
+            without_class={word.name.lower(): int((answers == word).sum()) for word in nameless},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +152,11 @@ def summarise(
         dataset.given, decided.labels[:count], decided.soft_labels[:count], dataset.clean >= 0
     )
     decisions = np.bincount(codes, minlength=len(contract.DECISIONS)).tolist()
-    audited = (dataset.clean >= 0) & (dataset.given >= 0)
     return Summary(
         source=Source.of_dataset(dataset),
         rows=count,
         rows_without_label=int((dataset.given < 0).sum()),
-        checked_rows=CheckedRows(
-            audited=int(audited.sum()), all=int(rows.annotations.is_clean.sum())
-        ),
+        checked_rows=CheckedRows.of(rows.annotations, count),
         class_names=dataset.class_names,
         settings=settings_of_run(run.config, decided),
         noise_rate=noise_rate(decided.soft_labels, dataset.given),

@@ -161,6 +161,7 @@ def rows_of(dataset: inputs.Dataset, flow: Run) -> tuple[inputs.Dataset, Learnin
         return dataset, LearningRows.of(
             features, content, dataset.given, clean,
             classes=len(dataset.class_names), seed=flow.config.seed, key=digest(content),
+            answers=dataset.answers, drawn=dataset.drawn,
         )  # fmt: skip
     images = _embedding()
     pixels = images.decode_images(dataset, flow)
@@ -175,6 +176,7 @@ def rows_of(dataset: inputs.Dataset, flow: Run) -> tuple[inputs.Dataset, Learnin
     return matched, LearningRows.of(
         features, pixels.keys, matched.given, np.concatenate([matched.clean, beside]),
         classes=len(matched.class_names), seed=flow.config.seed, key=key, images=kept,
+        answers=matched.answers, drawn=matched.drawn,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfix.annotations import Annotations
+from labelfix.annotations import Annotations, Drawn
 from labelfix.features import folds
 from labelfix.features.standardise import Matrix
 from labelfix.predictors.learning import RowImages
@@ -43,6 +43,8 @@ class LearningRows:
         seed: int,
         key: str = "",
         images: RowImages | None = None,
+        answers: NDArray[np.int32] | None = None,
+        drawn: NDArray[np.int8] | None = None,
     ) -> LearningRows:
         """The rows with their folds.
 
@@ -57,6 +59,8 @@ class LearningRows:
             classes: K.
             seed: of the folds.
             key, images: see the class.
+            answers, drawn: ``(n,)`` what people said of the first n rows, and how these were
+                chosen, as in :class:`Annotations`; None = ``clean``, and nobody said.
         """
         rows = len(clean)
         all_given = np.concatenate([given, np.full(rows - len(given), -1, np.int32)])
@@ -64,8 +68,20 @@ class LearningRows:
         fold = folds.assign(content, strata, seed=seed)
         return cls(
             features=features,
-            annotations=Annotations.of(all_given, clean, fold, classes),
+            annotations=Annotations.of(
+                all_given,
+                clean,
+                fold,
+                classes,
+                answers=None if answers is None else np.append(answers, clean[len(answers) :]),
+                drawn=None if drawn is None else _lengthened(drawn, rows),
+            ),
             content=content,
             key=key,
             images=images,
         )
+
+
+def _lengthened(drawn: NDArray[np.int8], rows: int) -> NDArray[np.int8]:
+    """The same for more rows: nobody said how those beside DATA were chosen."""
+    return np.append(drawn, np.full(rows - len(drawn), Drawn.UNKNOWN, np.int8))

@@ -9,8 +9,10 @@ import pytest
 from purify_runs import Listener, purify_features
 
 from labelfix import contract, inputs
+from labelfix.annotations import Answer, Drawn
 from labelfix.errors import InputError
 from labelfix.workflows import purify
+from labelfix.workflows.outputs import CheckedRows
 from labelfix.workflows.settings import PurifyConfig
 
 
@@ -156,12 +158,34 @@ def test_clean_rows_outside_data(feature_files, tmp_path):
     ).to_dict()
     found = contract.read_labels(tmp_path / "run")
     assert found.ids.tolist() == ids[40:].tolist()
-    assert summary["checked_rows"] == {"audited": 5, "all": 45}
+    assert summary["checked_rows"]["audited"] == 5
+    assert summary["checked_rows"]["all"] == 45
     assert summary["evidence"]["rows"] == 5
     assert sorted(found.review_rank) == list(range(1, 161))
     truth = pd.read_csv(files.truth)["label"].to_numpy()[40:]
     names = np.array(found.class_names)
     assert (names[found.label] == truth).mean() > (names[found.given] == truth).mean() + 0.1
+
+
+def test_what_people_said_goes_with_the_rows(feature_files, tmp_path):
+    files = feature_files()
+    frame = pd.read_csv(files.clean)
+    frame.loc[:3, "label"] = ["none", "unsure", "none", "unsure"]
+    frame[:30].to_csv(files.clean, index=False)
+    words = {"verdict": ["no", "no"], "id": frame["id"][30:32]}
+    pd.DataFrame(words).to_csv(files.folder / "two.csv", index=False)
+    source = purify.clean_source([files.clean, files.folder / "two.csv"], ["random", "chosen"])
+    dataset = purify.read(files.data, source, features=files.features)
+    run = purify.Run(config=PurifyConfig(device="cpu", method="dmlp"))
+    rows = purify.rows_of(dataset, run)[1].annotations
+    assert rows.answers[:4].tolist() == [Answer.NONE, Answer.UNSURE, Answer.NONE, Answer.UNSURE]
+    assert (rows.answers[30:32] == np.where(rows.given[30:32] >= 0, Answer.WRONG, -1)).all()
+    assert set(rows.drawn[:30]) == {Drawn.RANDOM}
+    assert set(rows.drawn[30:]) == {Drawn.CHOSEN}
+    counts = CheckedRows.of(rows, len(dataset))
+    assert counts.without_class == {"none": 2, "wrong": int(rows.refuted[30:].sum()), "unsure": 2}
+    assert counts.drawn["random"] == 30
+    assert counts.all == 26
 
 
 def test_without_checked_rows_there_is_one_line(feature_files, tmp_path):
