@@ -240,11 +240,11 @@ def measure(cell: Cell, found: CorrectedDataset, place: Place, options: argparse
     names = np.array(found.labels.class_names, dtype=object)
     codes = found.labels.label if cell.labels == "purified" else found.labels.given
     return asdict(cell) | {
-        "test_accuracy": metrics["test_accuracy"],
+        "test_accuracy": metrics.test.value,
         "label_accuracy": float((names[codes] == place.right).mean()),
-        "uses": metrics["uses"],
-        "diagnostics": metrics["diagnostics"],
-        "last_epoch": metrics["last_epoch"],
+        "uses": metrics.uses,
+        "diagnostics": metrics.diagnostics,
+        "last_epoch": metrics.last_epoch,
         "cpu_seconds": round(time.process_time() - started, 1),
     }
 

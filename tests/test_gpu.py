@@ -87,4 +87,4 @@ def test_images_are_purified_and_retrained(image_files, tmp_path, method):
     metrics = train_on(
         found, tmp_path / "out", RetrainConfig(method=method, epochs=2, device="cuda")
     )
-    assert 0 <= metrics["test_accuracy"] <= 1
+    assert 0 <= metrics.test.value <= 1

@@ -93,13 +93,13 @@ def test_no_function_takes_a_row_of_parallel_arrays():
         if isinstance(node, ast.FunctionDef)
     }
     long = {place for place, arguments in found.items() if len(arguments) > MOST_ARRAYS}
-    assert long - LEFT_ARRAYS == set()
+    assert long == set()
 
 
 def test_untyped_dictionaries_stay_at_the_edges():
     found = {file: list(untyped(tree)) for file, tree in LIBRARY.items()}
     files = {file for file, lines in found.items() if lines}
-    assert {file: found[file] for file in files - set(EDGES) - LEFT_UNTYPED} == {}
+    assert {file: found[file] for file in files - set(EDGES)} == {}
 
 
 def test_files_are_short():
@@ -109,7 +109,7 @@ def test_files_are_short():
 
 def test_no_private_word_in_a_name():
     found = {
-        file: private_words(tree) - LEFT_WORDS.get(file, set())
+        file: private_words(tree)
         for file, tree in TREES.items()
         if not file.startswith("tests/")  # their names are sentences
     }
@@ -149,32 +149,7 @@ LONG = {  # files that may be long, and why
     "tests/inputs/test_bad_inputs.py": "one table: what is wrong, and the line that says so",
 }
 LEFT_NAMESAKES = {
-    "default_epochs",
     "purify",
     "read",
     "rows_of",
-}
-LEFT_ARRAYS = {
-    "labelfix/decide/scores.py: score",
-}
-LEFT_UNTYPED = {
-    "labelfix/pretrain/run.py",
-    "labelfix/workflows/retrain.py",
-}
-LEFT_WORDS = {
-    "labelfix/inputs/answers.py": {"judged"},
-    "labelfix/inputs/clean_set.py": {"told", "judged"},
-    "labelfix/inputs/labels.py": {"told"},
-    "labelfix/inputs/right_columns.py": {"judges"},
-    "labelfix/cli/console.py": {"remark"},
-    "labelfix/decide/decisions.py": {"told"},
-    "labelfix/decide/evidence.py": {"mended"},
-    "labelfix/decide/pooling.py": {"told"},
-    "labelfix/decide/soft_targets.py": {"told"},
-    "labelfix/decide/threshold.py": {"told"},
-    "labelfix/inputs/decode.py": {"told"},
-    "labelfix/nets/mirroring.py": {"told"},
-    "labelfix/predictors/dmlp.py": {"learner"},
-    "labelfix/workflows/output_folder.py": {"told"},
-    "labelfix/workflows/retrain.py": {"remark"},
 }

@@ -44,13 +44,13 @@ class Terminal:
     def _bar(self, name: str) -> Iterator[Advance]:
         columns = (
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[remark]}", style="dim"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim"),
         )  # fmt: skip
         with Progress(*columns, console=self.err, transient=True) as progress:
-            task = progress.add_task(name, total=None, remark="")
+            task = progress.add_task(name, total=None, note="")
 
-            def advance(done: int, total: int, remark: str) -> None:
-                progress.update(task, completed=done, total=total, remark=remark)
+            def advance(done: int, total: int, note: str) -> None:
+                progress.update(task, completed=done, total=total, note=note)
 
             yield advance
 
@@ -58,14 +58,14 @@ class Terminal:
     def _lines(self, name: str) -> Iterator[Advance]:
         started = spoken = time.monotonic()
 
-        def advance(done: int, total: int, remark: str) -> None:
+        def advance(done: int, total: int, note: str) -> None:
             nonlocal spoken
             now = time.monotonic()
             if now - spoken < LINE_SECONDS or not done:
                 return
             spoken = now
             left = (now - started) / done * (total - done)
-            self.say(f"{name}: {done}/{total}, about {left:.0f} s left  {remark}".rstrip())
+            self.say(f"{name}: {done}/{total}, about {left:.0f} s left  {note}".rstrip())
 
         yield advance
 

@@ -137,7 +137,7 @@ def retrain_command(
         if compare:
             metrics = train_both(found, out, config, report=terminal).to_dict()
         else:
-            metrics = train(found, out, config, report=terminal)
+            metrics = train(found, out, config, report=terminal).to_dict()
     if as_json:
         print_json(metrics)
     else:

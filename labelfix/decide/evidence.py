@@ -34,7 +34,7 @@ class Evidence:
         rows: rows measured.
         label_accuracy_before, label_accuracy_after: share of right labels.
         label_accuracy_gain: their difference in [-1, 1], with the interval of a paired one: it is
-            the labels mended less those broken, so an interval above 0 shows a gain.
+            the labels corrected less those broken, so an interval above 0 shows a gain.
         change_precision: share of the changes that end at the right label.
         change_recall: share of the wrong labels that end at the right one.
         calibration_error: expected gap between the soft label's confidence and its accuracy, less
@@ -103,8 +103,8 @@ def _share(hits: NDArray[np.bool_]) -> Figure:
 
 
 def _gain(was_right: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> Figure:
-    mended, broken = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
-    value, low, high = paired_difference(mended, broken, len(is_right))
+    corrected, broken = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
+    value, low, high = paired_difference(corrected, broken, len(is_right))
     return Figure(value=value, low=low, high=high)
 
 

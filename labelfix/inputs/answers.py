@@ -80,17 +80,17 @@ def apply_decisions(answers: np.ndarray, decisions: LabelColumn) -> np.ndarray:
 
 
 def apply_verdicts(
-    answers: np.ndarray, verdicts: LabelColumn, judged: np.ndarray, *, corrected: bool
+    answers: np.ndarray, verdicts: LabelColumn, questioned: np.ndarray, *, corrected: bool
 ) -> np.ndarray:
     """Completes (C,) answers by what a verdict column says of the given labels.
 
-    "Right" makes the judged label the answer. "Wrong" is `Answer.WRONG`, unless the row's answer is
-    another class than the judged one: then that class is the correction.
+    "Right" makes the label in question the answer. "Wrong" is `Answer.WRONG`, unless the row's
+    answer is another class than the one in question: then that class is the correction.
 
     Args:
         answers: (C,) int32, class codes or values of `Answer`, of the label column.
         verdicts: the verdict column.
-        judged: (C,) int32 the labels that were judged: those given in DATA; -1 = none.
+        questioned: (C,) int32 the labels in question: those given in DATA; -1 = none.
         corrected: whether the label column holds corrections; else a row without a verdict has
             no answer.
     """
@@ -100,9 +100,9 @@ def apply_verdicts(
         for known in (_RIGHT_WORDS, _WRONG_WORDS, _UNSURE_WORDS)
     )
     none = np.array([word in _NONE_WORDS for word in words])[verdicts.codes]
-    same = (answers == Answer.MISSING) | (answers == judged)
-    refuted = np.where(judged >= 0, Answer.WRONG, Answer.MISSING)
-    answers = np.where(right & (answers == Answer.MISSING), judged, answers)
+    same = (answers == Answer.MISSING) | (answers == questioned)
+    refuted = np.where(questioned >= 0, Answer.WRONG, Answer.MISSING)
+    answers = np.where(right & (answers == Answer.MISSING), questioned, answers)
     answers = np.where(wrong & same, refuted, answers)
     answers = np.where(unsure & same, Answer.UNSURE, answers)
     answers = np.where(none & same, Answer.NONE, answers)

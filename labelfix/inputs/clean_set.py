@@ -98,7 +98,7 @@ def read_clean_set(
     answers = _answers(table, right, found, data)
     if not right.chosen:
         _refuse_repetition(table, right, answers, found, data)
-    notices = [*table.notices, *right.notices, *_told(table, columns, answers, found, data)]
+    notices = [*table.notices, *right.notices, *_notices_of(table, columns, answers, found, data)]
     if drawn is Drawn.UNKNOWN and _only_corrections(right, answers, found, data):
         drawn = Drawn.CHOSEN
         notices.append(
@@ -133,9 +133,9 @@ def _answers(
         answers = read_answers(labels, data.class_names, table=table, column=right.columns.label)
     if right.verdict is not None:
         given = _given(found, data)
-        judged = given if right.corrected else np.where(found >= 0, given, answers)
+        questioned = given if right.corrected else np.where(found >= 0, given, answers)
         answers = apply_verdicts(
-            answers, encode(table, right.verdict), judged, corrected=right.corrected
+            answers, encode(table, right.verdict), questioned, corrected=right.corrected
         )
     if right.decision is not None:
         answers = apply_decisions(answers, encode(table, right.decision))
@@ -179,7 +179,7 @@ def _only_corrections(
     return not (given == answers)[both].any()
 
 
-def _told(
+def _notices_of(
     table: Table, columns: Columns, answers: np.ndarray, found: np.ndarray, data: LabelledData
 ) -> list[str]:
     """What was taken, one line each."""

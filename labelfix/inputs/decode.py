@@ -143,8 +143,8 @@ def _size(item: tuple[int, bytes | Path]) -> tuple[int, int]:
     with Image.open(_opened(item[1])) as image:
         # Other readers turn the size themselves, or must decode the image to know its EXIF: the
         # few of those that are turned are scaled later instead.
-        told = image.format in {"JPEG", "MPO", "WEBP"}
-        lying = told and image.getexif().get(0x0112, 1) >= 5
+        may_lie = image.format in {"JPEG", "MPO", "WEBP"}
+        lying = may_lie and image.getexif().get(0x0112, 1) >= 5
         return (image.width, image.height) if lying else (image.height, image.width)
 
 

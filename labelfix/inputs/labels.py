@@ -152,12 +152,12 @@ def counted_classes(codes: np.ndarray, class_names: Sequence[str]) -> str:
     """Returns "3 classes: cat 60, dog 30, owl 10": those that occur, the commonest first."""
     counts = np.bincount(codes[codes >= 0], minlength=len(class_names))
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
-    shown = ", ".join(f"{_told(class_names[code])} {counts[code]:,}" for code in order[:_SHOWN])
+    shown = ", ".join(f"{_listed(class_names[code])} {counts[code]:,}" for code in order[:_SHOWN])
     more = f" and {len(order) - _SHOWN:,} more" if len(order) > _SHOWN else ""
     return f"{counted(len(order), 'class')}: {shown}{more}"
 
 
-def _told(name: str) -> str:
+def _listed(name: str) -> str:
     """A class name as it stands in a list: in quotes where spaces or commas would mislead."""
     return name if re.fullmatch(r"[^\s,']+", name) else f"'{name}'"
 

@@ -95,7 +95,7 @@ def choose_right_columns(
     chosen, notices = choose_columns(table, start, labelled=False, prefix=prefix)
     verdict = decision = None
     if verdicts:
-        verdict = _named(table, chosen, _VERDICT, lambda found: _judges(found, class_names))
+        verdict = _named(table, chosen, _VERDICT, lambda found: _holds_verdicts(found, class_names))
         decision = _named(table, chosen, _DECISION, are_decisions)
     kinds = {"verdict": verdict, "decision": decision}
     notices += tuple(
@@ -154,7 +154,7 @@ def _in_order(table: Table, chosen: Columns, names: Sequence[str]) -> list[str]:
     return [free[name] for name in names if name in free]
 
 
-def _judges(labels: LabelColumn, class_names: Sequence[str]) -> bool:
+def _holds_verdicts(labels: LabelColumn, class_names: Sequence[str]) -> bool:
     """Whether a column holds verdicts: yes and no, where these are not the classes themselves."""
     return are_verdicts(labels) and not set(labels.names) <= set(class_names)
 

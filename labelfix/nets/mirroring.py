@@ -19,8 +19,8 @@ def may_mirror(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> bool:
     """Whether a mirrored image still looks like its own class.
 
     The nearest of the other images, seen small, vote on each image and on its mirror image. Noisy
-    labels blur both votes alike. Where the mirrored ones are told worse, by more than three
-    standard errors and a fifth of what the plain ones are told above chance, mirroring would teach
+    labels blur both votes alike. Where the mirrored ones are recognised worse, by more than three
+    standard errors and a fifth of the plain ones' accuracy above chance, mirroring would teach
     wrong labels (digits, text, left and right hands).
 
     Args:
@@ -32,11 +32,13 @@ def may_mirror(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> bool:
         return True
     known, view = labels[rows], _seen_small(images, rows)
     plain = view.reshape(len(rows), -1)
-    told = knn_accuracy(plain, known)
-    told_mirrored = knn_accuracy(plain, known, views=view[..., ::-1].reshape(len(rows), -1))
+    accuracy = knn_accuracy(plain, known)
+    accuracy_mirrored = knn_accuracy(plain, known, views=view[..., ::-1].reshape(len(rows), -1))
     chance = np.bincount(known).max() / len(rows)
-    spread = np.sqrt((told * (1 - told) + told_mirrored * (1 - told_mirrored)) / len(rows))
-    return bool(told - told_mirrored <= max(3 * spread, LOSS * (told - chance)))
+    spread = np.sqrt(
+        (accuracy * (1 - accuracy) + accuracy_mirrored * (1 - accuracy_mirrored)) / len(rows)
+    )
+    return bool(accuracy - accuracy_mirrored <= max(3 * spread, LOSS * (accuracy - chance)))
 
 
 def _seen_small(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float32]:

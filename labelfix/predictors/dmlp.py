@@ -45,9 +45,9 @@ def purify(
         DegenerateLearningError: NaN.
     """
     hides_MG = torch.eye(len(annotations.fold_numbers))
-    learner = DMLP(Design.of(features, device), annotations, hides_MG, config)
-    learner.run(on_pass)
-    return learner.result()
+    passes = DMLP(Design.of(features, device), annotations, hides_MG, config)
+    passes.run(on_pass)
+    return passes.result()
 
 
 def nested(
@@ -76,12 +76,12 @@ def nested(
     hides_MG = torch.zeros(len(pairs), count)
     for model, pair in enumerate(pairs):
         hides_MG[model, list(pair)] = 1
-    learner = DMLP(Design.of(features, device), annotations, hides_MG, config)
-    learner.run(on_pass, snapshots=max(chosen) + 1)
+    passes = DMLP(Design.of(features, device), annotations, hides_MG, config)
+    passes.run(on_pass, snapshots=max(chosen) + 1)
     shape = (count, len(annotations), annotations.classes)
     logs_GNK = np.full(shape, -math.log(annotations.classes), dtype=np.float32)
     for model, (a, b) in enumerate(pairs):
         for unseen, own in ((a, b), (b, a)):
             rows = np.flatnonzero(annotations.folds == own)
-            logs_GNK[unseen, rows] = learner.predict(rows, model, chosen[unseen])
+            logs_GNK[unseen, rows] = passes.predict(rows, model, chosen[unseen])
     return logs_GNK

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -36,7 +37,7 @@ class PretrainConfig:
     Attributes:
         method: "simclr" or "moco".
         backbone: `smallconv` or a timm name.
-        epochs: passes over the images; None = `default_epochs`.
+        epochs: passes over the images; None = `pretraining_epochs`.
         batch_size: images a step, all processes together.
         seed: of everything random.
         view: the augmentation.
@@ -92,7 +93,7 @@ class Pretrained:
     history: list[EpochReport]
 
 
-def default_epochs(count: int, image_size: int, device: str = "auto") -> int:
+def pretraining_epochs(count: int, image_size: int, device: str = "auto") -> int:
     """The number of epochs where nobody sets it.
 
     On a GPU 200, the custom for small images. On a CPU as many as keep two cores busy for some
@@ -131,7 +132,7 @@ def pretrain(
     """
     store = ImageStore(images)
     loop = loop or LoopConfig(epochs=1)
-    epochs = config.epochs or default_epochs(len(images), store.size, loop.device)
+    epochs = config.epochs or pretraining_epochs(len(images), store.size, loop.device)
     loop = replace(loop, epochs=epochs, batch_size=config.batch_size, seed=config.seed)
     evaluate = partial(_measure, checked=checked, loop=loop)
     make = partial(build_method, store=store, config=config, evaluate=evaluate)
@@ -151,14 +152,13 @@ def build_method(
 ) -> Simclr | Moco:
     """Makes the method within a worker process."""
     backbone = backbones.build(config.backbone, store.size, seed=config.seed)
-    shared: dict[str, Any] = {
-        "view": config.view,
-        "batch_size": config.batch_size,
-        "evaluate": evaluate,
-    }
+    make: Callable[..., Simclr | Moco] = partial(Moco, config=config.moco)
     if config.method == "simclr":
-        return Simclr(fabric, backbone, store, config=config.simclr, **shared)
-    return Moco(fabric, backbone, store, config=config.moco, **shared)
+        make = partial(Simclr, config=config.simclr)
+    return make(
+        fabric, backbone, store,
+        view=config.view, batch_size=config.batch_size, evaluate=evaluate,
+    )  # fmt: skip
 
 
 def _measure(

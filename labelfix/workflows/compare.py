@@ -57,8 +57,9 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """As in compare.json: the metrics of the purified labels, both, and the verdict."""
-        both = {"given": self.given.metrics, "purified": self.purified.metrics}
-        return self.purified.metrics | both | {"verdict": asdict(self.verdict)}
+        given, purified = self.given.metrics.to_dict(), self.purified.metrics.to_dict()
+        both = {"given": given, "purified": purified}
+        return purified | both | {"verdict": asdict(self.verdict)}
 
 
 def compare(

@@ -14,7 +14,7 @@ from labelfix.nets.mirroring import NOT_MIRRORED, may_mirror
 from labelfix.nets.views import ViewConfig
 from labelfix.nets.weight_files import save_weights
 from labelfix.pretrain.embed import embed
-from labelfix.pretrain.run import CheckedImages, PretrainConfig, default_epochs, pretrain
+from labelfix.pretrain.run import CheckedImages, PretrainConfig, pretrain, pretraining_epochs
 from labelfix.training.config import EpochReport
 from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.training.progress import SILENT, Reporter
@@ -115,7 +115,7 @@ def pretrain_backbone(dataset: inputs.Dataset, pixels: inputs.Pixels, run: Run) 
             seed=config.seed,
         )
         return config.weights, key
-    epochs = config.epochs or default_epochs(
+    epochs = config.epochs or pretraining_epochs(
         len(pixels.images), max(pixels.images.shape[1:3]), config.device
     )
     settings = PretrainConfig(

@@ -166,10 +166,10 @@ class OutputFolder:
         if self._marker.exists():
             return True
         try:
-            told = "labelfix" in json.loads(self.summary.read_text())["versions"]
+            ours = "labelfix" in json.loads(self.summary.read_text())["versions"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        return told and self.labels.is_file() and not any(self.stages.glob("*"))
+        return ours and self.labels.is_file() and not any(self.stages.glob("*"))
 
     def stage(self, name: str, key: str, build: Callable[[Path], None]) -> tuple[Path, bool]:
         """The folder of a stage, built if it is missing or was built from something else.

@@ -34,6 +34,7 @@ from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.training.progress import SILENT, Reporter
 from labelfix.workflows import model_files
 from labelfix.workflows.corrected_dataset import CorrectedDataset
+from labelfix.workflows.metrics import Accuracy, Metrics
 from labelfix.workflows.model_files import card_of, save_model
 from labelfix.workflows.output_folder import (
     RETRAIN,
@@ -96,18 +97,18 @@ class RetrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a training left: metrics.json, and the logits ``(T, K)`` of the rows it was tested on.
+    """What a training left: its metrics, and the logits ``(T, K)`` of the rows it was tested on.
 
     Without test rows these are the training rows' logits.
     """
 
-    metrics: dict[str, Any]
+    metrics: Metrics
     logits: torch.Tensor
 
 
 def train_on(
     dataset: CorrectedDataset, out: Path, config: RetrainConfig, *, report: Reporter = SILENT
-) -> dict[str, Any]:
+) -> Metrics:
     """Train on the labels that the settings name, test, and write weights, predictions, metrics.
 
     Args:
@@ -118,7 +119,7 @@ def train_on(
         report: where progress goes.
 
     Returns:
-        The metrics, as in metrics.json.
+        The metrics, which metrics.json holds.
 
     Raises:
         InputError: no label was given or no row is left to train on, or the folder cannot be
@@ -159,22 +160,21 @@ def train_and_test(
     ]
     for line in diagnostics:
         report.say(line)
-    metrics = {
-        "method": config.method,
-        "labels": config.labels,
-        "test_accuracy": None,
-        **(_tested(logits.argmax(1).numpy(), seen.labels) if dataset.test else {}),
-        "uses": list(config.uses),
-        "settings": asdict(config.method_settings),
-        "trained_rows": len(task.labelled),
-        "left_out_as_test_rows": int(shared.sum()),
-        "epochs": loop.epochs,
-        "seed": config.seed,
-        "last_epoch": trained.history[-1].metrics,
-        "diagnostics": diagnostics,
-        "seconds": round(time.monotonic() - started, 3),
-        "versions": versions(),
-    }
+    metrics = Metrics(
+        method=config.method,
+        labels=config.labels,
+        test=_tested(logits.argmax(1).numpy(), seen.labels) if dataset.test else None,
+        uses=config.uses,
+        settings=asdict(config.method_settings),
+        trained_rows=len(task.labelled),
+        left_out_as_test_rows=int(shared.sum()),
+        epochs=loop.epochs,
+        seed=config.seed,
+        last_epoch=trained.history[-1].metrics,
+        diagnostics=tuple(diagnostics),
+        seconds=round(time.monotonic() - started, 3),
+        versions=versions(),
+    )
     if is_rank_zero(config.num_nodes):
         _write(out, trained.net, logits, dataset, metrics, config)
         checkpoint.unlink(missing_ok=True)
@@ -207,8 +207,8 @@ def _train(
     with report.task(title) as advance:
 
         def tell(epoch: EpochReport) -> None:
-            remark = f"loss {epoch.metrics['loss']:.3f}" if "loss" in epoch.metrics else ""
-            advance(epoch.epoch, epoch.epochs, remark)
+            note = f"loss {epoch.metrics['loss']:.3f}" if "loss" in epoch.metrics else ""
+            advance(epoch.epoch, epoch.epochs, note)
 
         return retrain(
             config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
@@ -221,14 +221,14 @@ def _write(
     net: nn.Module,
     logits: torch.Tensor,
     dataset: CorrectedDataset,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     config: RetrainConfig,
 ) -> None:
     """Weights with their card, predictions and metrics."""
-    card = card_of(dataset, config, metrics["epochs"])
+    card = card_of(dataset, config, metrics.epochs)
     save_model(net, out, card)
     model_files.save_predictions(out, logits, dataset, card)
-    write_json(out / "metrics.json", metrics)
+    write_json(out / "metrics.json", metrics.to_dict())
 
 
 def targets_of(
@@ -311,11 +311,8 @@ def _collapse(logits: torch.Tensor, labels: NDArray[np.int32]) -> list[str]:
     return [collapse] if collapse else []
 
 
-def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> dict[str, Any]:
+def _tested(predicted: NDArray[np.integer], labels: NDArray[np.int32]) -> Accuracy:
     hits = int((predicted == labels).sum())
     interval = binomtest(hits, len(labels)).proportion_ci(0.95, method="wilson")
-    return {
-        "test_accuracy": hits / len(labels),
-        "test_accuracy_interval": [float(interval.low), float(interval.high)],
-        "test_rows": len(labels),
-    }
+    ends = float(interval.low), float(interval.high)
+    return Accuracy(value=hits / len(labels), interval=ends, rows=len(labels))

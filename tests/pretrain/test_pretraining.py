@@ -13,7 +13,7 @@ from labelfix.nets.views import ViewConfig
 from labelfix.pretrain.embed import embed
 from labelfix.pretrain.moco import KeyQueue, MocoConfig
 from labelfix.pretrain.projection import ContrastiveConfig
-from labelfix.pretrain.run import CheckedImages, PretrainConfig, default_epochs, pretrain
+from labelfix.pretrain.run import CheckedImages, PretrainConfig, pretrain, pretraining_epochs
 from labelfix.training.config import LoopConfig
 
 CPU = LoopConfig(epochs=1, device="cpu", precision="32-true")
@@ -83,11 +83,11 @@ def test_a_learning_rate_beyond_reason(data):
         pretrain(data[0], config=config, loop=CPU)
 
 
-def test_default_epochs():
-    assert default_epochs(10_000, 32, "cpu") == 20
-    assert default_epochs(10_000, 64, "cpu") == 5
-    assert default_epochs(10**7, 32, "cpu") == 2
-    assert default_epochs(100, 8, "cpu") == 60
+def test_epochs_follow_the_number_and_size_of_images():
+    assert pretraining_epochs(10_000, 32, "cpu") == 20
+    assert pretraining_epochs(10_000, 64, "cpu") == 5
+    assert pretraining_epochs(10**7, 32, "cpu") == 2
+    assert pretraining_epochs(100, 8, "cpu") == 60
 
 
 def test_the_queue_keeps_the_last_keys():

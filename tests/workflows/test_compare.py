@@ -24,8 +24,8 @@ def test_compare_on_features(features_run, tmp_path):
     assert purified["test_accuracy"] == metrics["test_accuracy"] > 0.8
     assert metrics["verdict"]["better"] in ("purified", "undecided")
     assert metrics["verdict"]["tested_on"] == "test table"
-    assert given["uses"] == ["given_label"]
-    assert purified["uses"] == ["soft_label", "weight"]
+    assert given["uses"] == ("given_label",)
+    assert purified["uses"] == ("soft_label", "weight")
     assert given["trained_rows"] == 200
     low, high = purified["test_accuracy_interval"]
     assert 0 <= low < purified["test_accuracy"] <= high <= 1
@@ -71,7 +71,7 @@ def test_the_verdict_counts_the_rows_where_both_nets_differ(won, lost, better, p
     right, wrong = [1.0, 0.0], [0.0, 1.0]
     given = torch.tensor([right] * lost + [wrong] * won + [right] * (100 - won - lost))
     purified = torch.tensor([wrong] * lost + [right] * (100 - lost))
-    outcomes = [retrain.Outcome(metrics={}, logits=logits) for logits in (given, purified)]
+    outcomes = [retrain.Outcome(metrics=None, logits=logits) for logits in (given, purified)]
     verdict = compare.verdict_on(*outcomes, labels, "test table")
     assert verdict.better == better
     assert verdict.difference == pytest.approx((won - lost) / 100)

@@ -58,7 +58,7 @@ def test_a_labels_file_alone_finds_its_features(features_run, tmp_path):
     arguments = {"test": files.folder / "test.csv", "test_features": files.folder / "test.npy"}
     moved = retrain.train_on(opened(alone, tmp_path, **arguments), tmp_path / "a", config())
     first = retrain.train_on(opened(run, tmp_path, **arguments), tmp_path / "b", config())
-    assert moved["test_accuracy"] == first["test_accuracy"]
+    assert moved.test == first.test
     moved_away = files.features.rename(tmp_path / "moved" / "other.npy")
     for place in (alone, run):
         with pytest.raises(InputError, match=r"'features\.npy', are not near it; .* --features"):
@@ -81,7 +81,7 @@ def test_a_file_written_by_hand_with_the_required_columns_alone(features_run, tm
     found = opened(file, tmp_path, features="vector", **test)
     assert found.labels.weight.tolist() == pytest.approx([1] * 200)
     metrics = retrain.train_on(found, tmp_path / "out", config())
-    assert metrics["test_accuracy"] > 0.9
+    assert metrics.test.value > 0.9
     lacks = r"mine\.parquet, column 'given_label': no row has a given label; add this column"
     with pytest.raises(InputError, match=lacks):
         retrain.train_on(found, tmp_path / "out", config(labels="given"))

@@ -27,7 +27,7 @@ def test_files_of_one_training(features_run, tmp_path):
     table = pq.read_table(tmp_path / "out" / "predictions.parquet")
     frame = table.to_pandas()
     assert frame["id"].tolist() == pd.read_csv(files.folder / "test.csv")["id"].tolist()
-    assert (frame["label"] == frame["predicted"]).mean() == metrics["test_accuracy"]
+    assert (frame["label"] == frame["predicted"]).mean() == metrics.test.value
     probabilities = np.stack(list(frame["probabilities"]))
     assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
     names = np.array(["ant", "bee", "cat"])
@@ -42,7 +42,7 @@ def test_files_of_one_training(features_run, tmp_path):
         "metrics.json", "predictions.parquet", "weights.safetensors",
     ]  # fmt: skip
     again = retrain.train_on(found, tmp_path / "again", config(seed=3))
-    assert again["test_accuracy"] == metrics["test_accuracy"]
+    assert again.test == metrics.test
     assert (tmp_path / "again" / "predictions.parquet").read_bytes() == (
         tmp_path / "out" / "predictions.parquet"
     ).read_bytes()
@@ -53,14 +53,15 @@ def test_collapsed_predictions_are_said(features_run, tmp_path, monkeypatch):
     one_sided = torch.tensor([5.0, 0.0, 0.0]).expand(200, 3).clone()
     monkeypatch.setattr(retrain, "predict_logits", lambda net, source: one_sided)
     metrics = retrain.train_on(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
-    (line,) = metrics["diagnostics"]
+    (line,) = metrics.diagnostics
     assert line.startswith("predictions collapsed onto 1 of 3 classes")
 
 
 def test_without_a_test_table_the_training_rows_are_predicted(features_run, tmp_path):
     _, run = features_run
     metrics = retrain.train_on(opened(run, tmp_path), tmp_path / "out", config(epochs=1))
-    assert metrics["test_accuracy"] is None
+    assert metrics.test is None
+    assert metrics.to_dict()["test_accuracy"] is None
     table = pq.read_table(tmp_path / "out" / "predictions.parquet")
     assert len(table) == 200
     assert json.loads(table.schema.metadata[b"labelfix"])["rows"] == "training"
@@ -79,8 +80,8 @@ def test_rows_of_the_test_table_are_left_out(features_run, tmp_path):
         found, tmp_path / "out", config(labels="given", epochs=1), report=listener
     )
     assert listener.lines == ["30 rows stand in the test table too and are left out of training"]
-    assert metrics["left_out_as_test_rows"] == 30
-    assert metrics["trained_rows"] == 170
+    assert metrics.left_out_as_test_rows == 30
+    assert metrics.trained_rows == 170
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_removes_others(features_run, tmp_path, monkeypatch):
@@ -114,7 +115,7 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_others(features_run, tmp_
     metrics = retrain.train_on(found, out, config(method="elr", epochs=3), report=Stop())
     assert epochs == [0, 1, 2, 2, 3]
     assert sorted(file.suffix for file in out.iterdir()) == [".json", ".parquet", ".safetensors"]
-    assert metrics["last_epoch"] == whole["last_epoch"]
+    assert metrics.last_epoch == whole.last_epoch
     assert (out / "predictions.parquet").read_bytes() == (
         tmp_path / "whole" / "predictions.parquet"
     ).read_bytes()
