@@ -94,10 +94,10 @@ def purify(
             one is equal to a row of ``features``, that row counts as audited.
         audited: row number, from 0 -> right label, a mapping or a Series, for checked rows that
             are in ``features``.
-        method: auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; without
-            checked rows auto is clid, and only clid, mw-net and vri are possible.
-        upper_loss: what steers clid, mw-net and vri: ce-clean, ce-noisy, small-loss, mae, clid or
-            clid-sparse; auto is ce-clean for mw-net with checked rows, else clid.
+        method: how the class of each row is predicted, by a name that ``labelfix purify --help``
+            lists; some need checked rows, auto does with and without.
+        upper_loss: what row weights are learned by, for methods that take any, by a name from the
+            same list; auto is the method's own.
         min_precision: least posterior probability of a changed label, in [0, 1].
         seed: with it, the result is determined.
         device: auto, cpu, cuda or mps.

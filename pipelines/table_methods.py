@@ -116,8 +116,8 @@ from labelfix.decide.decisions import decide
 from labelfix.equations import corruption
 from labelfix.equations.mlc import lower_loss
 from labelfix.features.neighbours import Neighbours, nearest
-from labelfix.predictors.auxiliary import kernel_of, votes_of
-from labelfix.predictors.bilevel import registry as bilevel
+from labelfix.predictors import registry
+from labelfix.predictors.auxiliary import beside_all, kernel_of
 from labelfix.predictors.bilevel.cross_fit import cross_fit
 from labelfix.predictors.bilevel.method import BilevelMethod
 from labelfix.predictors.bilevel.registry import sized
@@ -129,7 +129,7 @@ from labelfix.workflows.predict import predict
 from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig
 
-METHODS = ("ce", "dmlp", "dmlp-naive", *bilevel.METHODS)
+METHODS = ("ce", *(name for name in registry.METHODS if name != "auto"))
 SHARES = ("purified", "alone", "student")
 NOISES = {
     "symmetric 40": ("symmetric", 0.4),
@@ -229,8 +229,8 @@ def predicted(rows: LearningRows, graph: Neighbours, method: str, seed: int) -> 
     found = cross_fit(task, plain, replace(learning.loop, epochs=epochs))
     return Predictions(
         log_probabilities={"ce": found.log_probabilities},
-        auxiliary=[votes_of(learning), kernel_of(learning)],
-        training_log={"ce": found.training_log.to_dict()},
+        auxiliary=[*beside_all(learning), kernel_of(learning)],
+        training_log={"ce": found.training_log},
     )
 
 
@@ -257,7 +257,7 @@ def cell(data: Data, noise: str, method: str, seed: int) -> dict[str, Any]:
         "purified": share(purified.labels),
         "believed": alone.predictor,
         "seconds": seconds,
-        "diagnostics": made.training_log[method].get("diagnostics", []),
+        "diagnostics": made.training_log[method].diagnostics,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import click
 from labelfix.cli.options import (
     PATH,
     DataCommand,
+    RegistryOption,
+    Titled,
     backbone_options,
     clean_set_options,
     column_options,
@@ -37,6 +40,18 @@ stage_options = options(
 )
 
 
+def _methods() -> Mapping[str, Titled]:
+    from labelfix.predictors.registry import METHODS
+
+    return METHODS
+
+
+def _upper_losses() -> Mapping[str, Titled]:
+    from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES
+
+    return UPPER_LOSSES
+
+
 @click.command(cls=DataCommand)
 @click.argument("data", type=PATH)
 @clean_set_options
@@ -46,20 +61,25 @@ stage_options = options(
     "--method",
     default="auto",
     show_default=True,
-    help="auto, dmlp, dmlp-naive, mlc, mlc-d, emlc, ebomlc, clid, mw-net or vri; see the README.",
+    metavar="NAME",
+    cls=RegistryOption,
+    registry=_methods,
+    help="How the class of each row is predicted.",
 )
 @click.option(
     "--upper-loss",
     default="auto",
     show_default=True,
-    help="Loss that clid, mw-net and vri learn their row weights by: ce-clean, ce-noisy, "
-    "small-loss, mae, clid or clid-sparse.",
+    metavar="NAME",
+    cls=RegistryOption,
+    registry=_upper_losses,
+    help="What row weights are learned by, for methods that take any. auto: the method's own.",
 )
 @click.option(
     "--learn-from",
     default="auto",
     show_default=True,
-    help="What the bilevel methods (mlc to vri) train on: images, or features made of them. "
+    help="What the bilevel methods train on: images, or features made of them. "
     "auto: images on a GPU, else features.",
 )
 @backbone_options

@@ -11,7 +11,7 @@ from torch import nn
 from labelfix.nets.datasets import BatchSource, ImageSource
 from labelfix.nets.feature_net import student_net
 from labelfix.nets.mirroring import may_mirror
-from labelfix.predictors.auxiliary import kernel_of, votes_of
+from labelfix.predictors.auxiliary import kernel_of
 from labelfix.predictors.bilevel.cross_fit import cross_fit
 from labelfix.predictors.bilevel.fold_data import FeatureRows, FoldTask
 from labelfix.predictors.bilevel.registry import method_for, sized
@@ -23,7 +23,7 @@ FEATURE_NOISE = 0.7  # on a feature's input, in units of a column's root mean sq
 
 
 def run_bilevel(name: str, learning: Learning) -> Predictions:
-    """What the students predict and the teachers correct, with neighbours and kernel beside.
+    """What the students predict and the teachers correct, with the kernel classifier beside.
 
     A teacher's label has seen the row's given label, as the posterior has; the pool that weighs it
     then counts the given label for less, and what all rows say of the noise rate (worth ten rows)
@@ -49,8 +49,8 @@ def run_bilevel(name: str, learning: Learning) -> Predictions:
         logs[name + TEACHER] = found.corrected
     return Predictions(
         log_probabilities=logs,
-        auxiliary=[votes_of(learning), kernel_of(learning)],
-        training_log={name: found.training_log.to_dict()},
+        auxiliary=[kernel_of(learning)],
+        training_log={name: found.training_log},
     )
 
 

@@ -11,16 +11,17 @@ from labelfix.predictors.auxiliary import votes_of
 from labelfix.predictors.dmlp_passes import OutOfFold
 from labelfix.predictors.kernel_ridge import KernelColumns, KernelRidge
 from labelfix.predictors.knn_votes import purified_votes
-from labelfix.predictors.learning import Learning, Logs, Predictions, TrainingLog
+from labelfix.predictors.learning import Learning, Logs, Predictions
+from labelfix.training.diagnostics import TrainingLog
 from labelfix.training.progress import Advance
 
 
 def dmlp_alone(learning: Learning) -> Predictions:
-    """The linear purifier, with the neighbours' votes beside it."""
+    """The linear purifier."""
     found = _purify(learning)
     return Predictions(
         log_probabilities={"dmlp": found.log_probabilities},
-        auxiliary=[votes_of(learning)],
+        auxiliary=[],
         training_log={"dmlp": _log_of(found)},
     )
 
@@ -32,7 +33,7 @@ def net_alone(learning: Learning) -> Predictions:
 
 
 def dmlp_and_net(learning: Learning) -> Predictions:
-    """DMLP and the net; which of the two is believed, the checked rows decide."""
+    """DMLP and the net; the checked rows decide which of the two serves better."""
     found = _purify(learning)
     targets, auxiliary = _purified(learning, found)
     with learning.report.task("purify (dmlp-naive)") as advance:
@@ -44,8 +45,8 @@ def dmlp_and_net(learning: Learning) -> Predictions:
         )
     return Predictions(
         log_probabilities={"dmlp": found.log_probabilities, "dmlp-naive": net},
-        auxiliary=[votes_of(learning), *auxiliary],
-        training_log={"dmlp": _log_of(found), "dmlp-naive": {}},
+        auxiliary=auxiliary,
+        training_log={"dmlp": _log_of(found)},
     )
 
 
@@ -69,7 +70,7 @@ def _purified(learning: Learning, found: OutOfFold) -> tuple[FoldTargets, list[L
     """Soft labels for every fold, and the predictions of neighbours and kernel that learn them.
 
     The soft labels come from DMLP, the neighbours' votes, and the kernel classifier twice: of all
-    labels, and of the verified ones alone, which say more than all others where most are wrong.
+    labels, and of the verified ones alone, which are worth more than all where most are wrong.
     """
     notes = learning.annotations
     with learning.report.task("purify (soft labels for every fold)") as advance:
@@ -87,7 +88,7 @@ def _purified(learning: Learning, found: OutOfFold) -> tuple[FoldTargets, list[L
 
 
 def _log_of(found: OutOfFold) -> TrainingLog:
-    return {"snapshots": found.history, "chosen": found.chosen}
+    return TrainingLog(snapshots=found.history, chosen=found.chosen)
 
 
 def _count_only(advance: Advance) -> Callable[[int, int], None]:

@@ -15,11 +15,11 @@ from labelfix.features.neighbours import Neighbours
 from labelfix.features.standardise import Design, Matrix
 from labelfix.training.config import LoopConfig
 from labelfix.training.devices import algebra_device
+from labelfix.training.diagnostics import TrainingLog
 from labelfix.training.progress import SILENT, Reporter
 
 TEACHER = "-teacher"  # ends the name of the labels that a method's teacher corrected
 
-TrainingLog = dict[str, object]  # what a method says of its learning, as JSON can express it
 Logs = NDArray[np.float32]  # log-probabilities, (N, K)
 
 
@@ -80,9 +80,9 @@ class Predictions:
     Attributes:
         log_probabilities: log p(y|x) by name, ``(N, K)`` float32 each. Under a name that ends in
             ``-teacher``: the log of labels that a teacher corrected, which saw the given ones.
-        auxiliary: further predictions that are pooled with each of them, whatever the method:
-            the neighbours' votes, a kernel classifier and so on.
-        training_log: of each, by the same names.
+        auxiliary: further predictions that are pooled with each of them: the neighbours' votes, a
+            kernel classifier and so on.
+        training_log: of those that have one, by the same names.
     """
 
     log_probabilities: dict[str, Logs]
@@ -91,7 +91,7 @@ class Predictions:
 
     @property
     def candidates(self) -> dict[str, list[Logs]]:
-        """What may be believed: each prediction with the auxiliary ones beside it."""
+        """What is decided by: each prediction with the auxiliary ones beside it."""
         return {name: [logs, *self.auxiliary] for name, logs in self.log_probabilities.items()}
 
     def of_student(self, name: str) -> Logs:

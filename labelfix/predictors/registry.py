@@ -1,21 +1,23 @@
 """The methods that ``purify --method`` knows: help, checks and the README's table read them here.
 
 A new method is a file beside this one and an entry in :data:`METHODS`; a bilevel one is an entry in
-:data:`labelfix.predictors.bilevel.registry.METHODS` alone.
+:data:`labelfix.predictors.bilevel.registry.METHODS` alone. What stands beside every method is in
+``auxiliary.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from labelfix.errors import DegenerateLearningError, InputError
 from labelfix.predictors import bilevel_students
+from labelfix.predictors.auxiliary import beside_all
 from labelfix.predictors.bilevel import registry as bilevel
 from labelfix.predictors.dmlp_and_net import dmlp_alone, dmlp_and_net, net_alone
 from labelfix.predictors.learning import TEACHER, Learning, Predictions
-from labelfix.training.diagnostics import collapse_of
+from labelfix.training.diagnostics import TrainingLog, collapse_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,8 @@ class Method:
     Attributes:
         title: what it is, in a few words.
         run: predicts all rows, out of fold.
-        needs_clean: whether it needs verified rows, told the upper loss and whether there are any.
+        needs_clean: whether it learns from verified rows, by the upper loss and by whether there
+            are any.
     """
 
     title: str
@@ -46,7 +49,7 @@ def _steered(name: str, upper_loss: str, any_clean: bool) -> bool:
 
 METHODS = {
     "auto": Method(
-        title="dmlp and dmlp-naive with checked rows, clid without",
+        title="dmlp and dmlp-naive where rows are checked, else clid",
         run=automatic,
         needs_clean=lambda upper_loss, any_clean: any_clean,
     ),
@@ -54,7 +57,7 @@ METHODS = {
     "dmlp-naive": Method(title="a net trained on DMLP's soft labels", run=net_alone),
     **{
         name: Method(
-            title=method.title,
+            title=f"{method.title}; with any --upper-loss" if method.steerable else method.title,
             run=partial(bilevel_students.run_bilevel, name),
             needs_clean=partial(_steered, name),
         )
@@ -83,14 +86,16 @@ def require_clean(name: str, upper_loss: str, clean_rows: int) -> None:
 
 
 def run_method(name: str, learning: Learning) -> Predictions:
-    """Run a method, and leave out what learned nothing.
+    """Run a method, with what stands beside every one, and leave out what learned nothing.
 
     Raises:
         InputError: as :func:`require_clean`.
         DegenerateLearningError: nothing usable was learned.
     """
     require_clean(name, learning.upper_loss, int(learning.annotations.is_clean.sum()))
-    return without_collapsed(METHODS[name].run(learning), learning)
+    found = METHODS[name].run(learning)
+    found = replace(found, auxiliary=[*beside_all(learning), *found.auxiliary])
+    return without_collapsed(found, learning)
 
 
 def without_collapsed(found: Predictions, learning: Learning) -> Predictions:
@@ -116,5 +121,5 @@ def without_collapsed(found: Predictions, learning: Learning) -> Predictions:
     return Predictions(
         log_probabilities={name: logs[name] for name in usable},
         auxiliary=found.auxiliary,
-        training_log={name: found.training_log.get(name, {}) for name in usable},
+        training_log={name: found.training_log.get(name, TrainingLog()) for name in usable},
     )

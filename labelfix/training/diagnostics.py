@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,20 +45,31 @@ History = Sequence[EpochReport]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLog:
-    """What is kept of the trainings of all folds.
+    """What is kept of a method's training; empty is what a method has none of.
 
     Attributes:
-        folds: the reports of each fold's training, epoch 0 first.
+        folds: the metrics of each epoch of each fold's training, epoch 0 first.
+        snapshots: the metrics of each state of the model from which every fold takes one.
+        chosen: the snapshot that each fold took.
         diagnostics: lines for a person, none where all is well.
     """
 
-    folds: Sequence[History]
-    diagnostics: list[str]
+    folds: list[list[dict[str, float]]] = field(default_factory=list)
+    snapshots: list[dict[str, float]] = field(default_factory=list)
+    chosen: list[int] = field(default_factory=list)
+    diagnostics: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, histories: Sequence[History]) -> TrainingLog:
+        """From the reports of each fold's training, with what they show."""
+        return cls(
+            folds=[[report.metrics for report in history] for history in histories],
+            diagnostics=diagnose_folds(histories),
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: each epoch's metrics, and the lines."""
-        metrics = [[report.metrics for report in history] for history in self.folds]
-        return {"folds": metrics, "diagnostics": self.diagnostics}
+        """For JSON; the same as keyword arguments gives the log again."""
+        return asdict(self)
 
 
 def diagnose_folds(histories: Sequence[History]) -> list[str]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from labelfix.errors import InputError
 
 MARKER = "labelfix.json"
+DAMAGE = OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, BadZipFile
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def reading(place: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(
             "a file of this stage is missing or damaged",
             hint="run labelfix purify with --fresh, or delete this folder and run it again",

@@ -17,6 +17,7 @@ from labelfix.decide.evidence import Evidence
 from labelfix.decide.scores import Scores
 from labelfix.decide.threshold import NEVER
 from labelfix.predictors.learning import Predictions
+from labelfix.training.diagnostics import TrainingLog
 from labelfix.workflows.output_folder import plain, row_digest, versions
 from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig, Run
@@ -93,7 +94,7 @@ class Summary:
         predictor: the prediction that was taken.
         predictor_losses: log loss of each prediction on the checked rows, in nats.
         pool_weights: what prediction, transition and agreement count for.
-        training_log: what each method says of its learning, by name.
+        training_log: what is kept of each prediction's training, by name.
         evidence: how right the labels are.
         notices: what a person should know of the input, one line each.
         fingerprints: hashes of what was read.
@@ -116,7 +117,7 @@ class Summary:
     predictor: str
     predictor_losses: dict[str, float]
     pool_weights: list[float]
-    training_log: Mapping[str, Any]
+    training_log: Mapping[str, TrainingLog]
     evidence: Evidence
     notices: tuple[str, ...]
     fingerprints: Fingerprints

@@ -28,6 +28,7 @@ from labelfix.features.standardise import Matrix, Stacked
 from labelfix.predictors import registry
 from labelfix.predictors.learning import Predictions, RowImages
 from labelfix.training.devices import algebra_device
+from labelfix.training.diagnostics import TrainingLog
 from labelfix.training.distributed import barrier, is_rank_zero
 from labelfix.training.progress import SILENT, Reporter
 from labelfix.workflows.output_folder import (
@@ -229,16 +230,17 @@ def make_predictions(rows: LearningRows, graph: Neighbours, flow: Run) -> Predic
         for name, logs_NK in found.log_probabilities.items():
             np.save(place / f"log_probabilities-{name}.npy", logs_NK)
         np.save(place / "auxiliary.npy", np.stack(found.auxiliary))
-        write_json(place / "training_log.json", found.training_log)
+        logs = {name: log.to_dict() for name, log in found.training_log.items()}
+        write_json(place / "training_log.json", logs)
 
     def load(place: Path) -> Predictions:
-        training_log = json.loads((place / "training_log.json").read_text())
+        logs = json.loads((place / "training_log.json").read_text())
         return Predictions(
             log_probabilities={
-                name: np.load(place / f"log_probabilities-{name}.npy") for name in training_log
+                name: np.load(place / f"log_probabilities-{name}.npy") for name in logs
             },
             auxiliary=list(np.load(place / "auxiliary.npy")),
-            training_log=training_log,
+            training_log={name: TrainingLog(**log) for name, log in logs.items()},
         )
 
     return flow.staged(PURIFY, key, build, save, load)

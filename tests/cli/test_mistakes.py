@@ -115,7 +115,7 @@ DAMAGE = {
     "neighbours/similarities.npy": b"x",
     "purify/auxiliary.npy": "cut",
     "purify/training_log.json": b"{",
-    "purify/folds.npy": b"",
+    "purify/log_probabilities-dmlp.npy": b"",
     "score/scores.npz": "cut",
 }
 

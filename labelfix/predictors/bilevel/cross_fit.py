@@ -18,7 +18,7 @@ from labelfix.predictors.bilevel.rows_in_view import Batch
 from labelfix.predictors.bilevel.snapshots import Snapshots
 from labelfix.training.config import EpochReport, LoopConfig, Trained
 from labelfix.training.devices import pick_device, pick_precision
-from labelfix.training.diagnostics import TrainingLog, diagnose_folds
+from labelfix.training.diagnostics import TrainingLog
 from labelfix.training.loop import train
 
 _BATCH = 512
@@ -33,7 +33,7 @@ class CrossFitted:
             its labels.
         corrected: ``(N, K)`` float32, log of the teachers' corrected labels, by teachers that saw
             the row's given label only as their input; None = the teacher has none.
-        training_log: each fold's reports, and what they show.
+        training_log: each fold's metrics, and what they show.
     """
 
     log_probabilities: NDArray[np.float32]
@@ -83,7 +83,7 @@ def cross_fit(
     return CrossFitted(
         log_probabilities=logs_NK,
         corrected=None if np.isnan(corrected_NK).any() else corrected_NK,
-        training_log=TrainingLog(folds=histories, diagnostics=diagnose_folds(histories)),
+        training_log=TrainingLog.of(histories),
     )
 
 

@@ -42,7 +42,7 @@ METHODS = {
         title="L2RW: a row weighs what it does for clean rows", rule=L2RW(), steerable=True
     ),
     "clid": BilevelMethod(
-        title="CLID-MU: the same, steered without clean rows",
+        title="CLID-MU: the same, steered without checked rows",
         rule=MetaWeightNet(), make_teacher=WeightTeacher.for_task,
         upper_loss="clid", steerable=True,
         config=BilevelConfig(student_steps=5, warm_up=0.25, tolerance=1e-3),

@@ -158,7 +158,7 @@ def clid_sparse(view: RowsInView, config: ObjectiveConfig) -> Objective:
 
 UPPER_LOSSES = {
     "ce-clean": UpperLoss(
-        title="cross-entropy on the clean rows", needs=("clean",), build=ce_clean
+        title="cross-entropy on the checked rows", needs=("clean",), build=ce_clean
     ),
     "ce-noisy": UpperLoss(title="cross-entropy on given labels", build=ce_noisy),
     "small-loss": UpperLoss(title="the same on the rows of smallest loss", build=small_loss),

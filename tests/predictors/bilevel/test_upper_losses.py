@@ -20,7 +20,7 @@ def test_every_upper_loss_steers_a_weight_net(blobs, upper):
     method = replace(quick("mw-net", meta_rows=60, meta_batch=30), upper_loss=upper)
     found = cross_fit(task_of(made), method, LOOP)
     assert (found.log_probabilities.argmax(1) == made.right).mean() > 0.85
-    assert all(fold[-1].metrics["teacher_moved"] > 0 for fold in found.training_log.folds)
+    assert all(fold[-1]["teacher_moved"] > 0 for fold in found.training_log.folds)
 
 
 def test_noisy_meta_sets_hold_the_classes_in_equal_shares(blobs):
