@@ -1,1 +1,1 @@
-"""Features as all learners share them: scaling, sums by fold, neighbours, folds."""
+"""Features as every method shares them: scaling, sums by fold, neighbours, folds."""

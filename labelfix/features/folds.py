@@ -43,9 +43,11 @@ def assign(
     return fold_of_group[group]
 
 
-_SEED = 20_201_105  # nobody else's: a stream that somebody broke labels with must not come again
+# Unlike any seed that a user would choose: label noise that was drawn from the same stream would
+# correlate with the sample.
+_SEED = 20_201_105
 
 
 def some_of(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of the rows, at random and in random order; the same ones every time."""
+    """At most ``most`` of the rows, drawn and ordered at random; the same ones every time."""
     return np.random.default_rng(_SEED).permutation(rows)[:most]

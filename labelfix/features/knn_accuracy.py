@@ -1,4 +1,4 @@
-"""How well the nearest neighbours' labels tell a row's own: a look at features without training."""
+"""How often a vote of the nearest neighbours names a row's own label: a measure of features."""
 
 from __future__ import annotations
 

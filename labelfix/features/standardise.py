@@ -30,7 +30,7 @@ HELD_BYTES = 2**29  # above this, float16 features are widened a block at a time
 class Scaling:
     """Where the columns of a feature matrix lie and how far they spread, over all its rows.
 
-    Every learner scales features by these figures. They use no label, so they cannot leak one.
+    Every method scales features by these figures. They use no label, so they cannot leak one.
 
     Attributes:
         mean_D: ``(D,)`` float64.
@@ -95,9 +95,9 @@ class Design:
         device: torch.device | str = "cpu",
         scaling: Scaling | None = None,
     ) -> Design:
-        """Place ``(N, D)`` finite features; they are measured if nobody has done so.
+        """The design of ``(N, D)`` finite features on a device; one that is there stays itself.
 
-        A design on that device stays itself.
+        Without ``scaling`` they are measured.
         """
         device = torch.device(device)
         if isinstance(features, Design):

@@ -84,8 +84,12 @@ def build(name: str, image_size: int, *, weights: str | Path = "random", seed: i
     return backbone
 
 
-def require_known(name: str) -> None:
-    """Raises InputError, with names that are near, where no backbone is called so."""
+def require_backbone_name(name: str) -> None:
+    """Check that a backbone has this name.
+
+    Raises:
+        InputError: none has; the hint gives names that are near.
+    """
     if name != "smallconv" and not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:3] or ["resnet18", "vit_tiny_patch16_224"]
         raise InputError(f"unknown backbone '{name}'", hint=f"try {', '.join(near)} or smallconv")
@@ -120,7 +124,7 @@ class SmallConv(nn.Module):
 
 
 def _timm(name: str, image_size: int, pretrained: bool) -> Backbone:
-    require_known(name)
+    require_backbone_name(name)
     settings = timm.get_pretrained_cfg(name)
     native = settings.input_size[1] if settings is not None else 224
     if pretrained and settings is not None:
@@ -144,7 +148,7 @@ def _create(name: str, **options: Any) -> Any:  # noqa: ANN401  (timm models are
 
 
 def _size_options(name: str, image_size: int) -> dict[str, int]:
-    """What a net with a fixed token grid must be told; {} for convolutional nets."""
+    """The options that size a net with a fixed token grid; {} for convolutional nets."""
     settings = timm.get_pretrained_cfg(name)
     if settings is None or not settings.fixed_input_size:
         return {}

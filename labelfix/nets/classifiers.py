@@ -59,8 +59,8 @@ class Ensemble(nn.Module):
 def statistics_from(inputs: Tensor, *nets: nn.Module) -> Iterator[None]:
     """Train on mixtures while BatchNorm's running statistics follow the inputs as they are.
 
-    Mixtures vary less than inputs do: a net that knows only theirs misjudges every row that it
-    predicts. Within the block nets in training mode normalise by the batch, as ever, and the
+    Mixtures vary less than inputs do: a net with their statistics alone misjudges every row that
+    it predicts. Within the block nets in training mode normalise by the batch, as ever, and the
     running statistics stay where these inputs moved them.
     """
     norms = [module for net in nets for module in net.modules() if isinstance(module, _BatchNorm)]

@@ -148,7 +148,7 @@ class ImageStore:
             )
         self._host = images
         self._device = torch.device("cpu")
-        self._resident: Tensor | None = None
+        self._on_device: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self._host)
@@ -160,15 +160,15 @@ class ImageStore:
 
     def to(self, device: torch.device, *, keep: bool = True) -> ImageStore:
         """Serves batches on `device` from now on; `keep` moves all images there when they fit."""
-        self._device, self._resident = device, None
+        self._device, self._on_device = device, None
         if keep and device.type != "cpu" and self._host.nbytes <= _free_bytes(device) / 2:
-            self._resident = torch.tensor(np.asarray(self._host), device=device)
+            self._on_device = torch.tensor(np.asarray(self._host), device=device)
         return self
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """The images of `rows` (int64, CPU): uint8 (B, H, W, 3) on the device."""
-        if self._resident is not None:
-            return self._resident[rows.to(self._device)]
+        if self._on_device is not None:
+            return self._on_device[rows.to(self._device)]
         batch = torch.from_numpy(np.take(self._host, rows.numpy(), axis=0))
         if self._device.type == "cuda":
             return batch.pin_memory().to(self._device, non_blocking=True)

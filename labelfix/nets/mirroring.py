@@ -12,16 +12,16 @@ from labelfix.features.knn_accuracy import knn_accuracy
 
 NOT_MIRRORED = "images are not mirrored in training: mirrored, they look like other classes"
 ROWS, SIDE, BLOCK_ROWS = 3000, 16, 256
-LOSS = 0.2  # of what neighbours tell above chance: more than that, and mirroring changes classes
+LOSS = 0.2  # share of the accuracy above chance; where mirroring loses more, it changes classes
 
 
 def may_mirror(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> bool:
     """Whether a mirrored image still looks like its own class.
 
     The nearest of the other images, seen small, vote on each image and on its mirror image. Noisy
-    labels blur both votes alike. Where the mirrored ones are recognised worse, by more than three
-    standard errors and a fifth of the plain ones' accuracy above chance, mirroring would teach
-    wrong labels (digits, text, left and right hands).
+    labels lower the accuracy of both votes alike. Where that of mirror images is lower by more than
+    three standard errors and a fifth of the plain ones' accuracy above chance, mirroring would
+    teach wrong labels (digits, text, left and right hands).
 
     Args:
         images: ``(N, H, W, 3)``, array or memory map; at most 3,000 are read.
@@ -30,15 +30,13 @@ def may_mirror(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> bool:
     rows = some_of(np.flatnonzero(labels >= 0), ROWS)
     if len(rows) < 2:
         return True
-    known, view = labels[rows], _seen_small(images, rows)
-    plain = view.reshape(len(rows), -1)
-    accuracy = knn_accuracy(plain, known)
-    accuracy_mirrored = knn_accuracy(plain, known, views=view[..., ::-1].reshape(len(rows), -1))
-    chance = np.bincount(known).max() / len(rows)
-    spread = np.sqrt(
-        (accuracy * (1 - accuracy) + accuracy_mirrored * (1 - accuracy_mirrored)) / len(rows)
-    )
-    return bool(accuracy - accuracy_mirrored <= max(3 * spread, LOSS * (accuracy - chance)))
+    codes, view = labels[rows], _seen_small(images, rows)
+    images_BD, mirrored_BD = (x.reshape(len(rows), -1) for x in (view, view[..., ::-1]))
+    plain = knn_accuracy(images_BD, codes)
+    mirrored = knn_accuracy(images_BD, codes, views=mirrored_BD)
+    chance = np.bincount(codes).max() / len(rows)
+    error = np.sqrt((plain * (1 - plain) + mirrored * (1 - mirrored)) / len(rows))
+    return bool(plain - mirrored <= max(3 * error, LOSS * (plain - chance)))
 
 
 def _seen_small(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -132,7 +132,7 @@ def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int) -> Tensor:
 
 
 def _sample_positions(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """BatchSource coordinates (B, size) of pixel centres, clamped to the box's own pixels."""
+    """Source coordinates (B, size) of pixel centres, clamped to the box's own pixels."""
     steps = (torch.arange(size, device=start.device) + 0.5) / size
     inside = (steps * length[:, None] - 0.5).clamp_min(0)
     return start[:, None] + torch.minimum(inside, (length[:, None] - 1).clamp_min(0))

@@ -1,8 +1,8 @@
-"""A second look at the features: a small net trained on the purified soft labels, out of fold.
+"""DMLP-Naive: a small net on the features, trained on purified soft labels, out of fold.
 
 DMLP's own use of its labels is to retrain a net on them (DMLP-Naive, Tu et al. 2023, Sec. 3.3);
-here the net's out-of-fold predictions are the witness that the judge weighs. One net a fold, side
-by side in one module, so that a batch is read once; a net gets no loss from the rows of its fold.
+here the net's out-of-fold predictions are pooled with the others. One net a fold, side by side in
+one module, so that a batch is read once; a net gets no loss from the rows of its fold.
 
 Differs: half of the loss is the given label seen through the noise (forward correction). The soft
 labels carry the linear purifier's bias, that half does not; alone it fits the noise of small sets.

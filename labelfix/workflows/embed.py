@@ -75,7 +75,7 @@ def require_backbone(config: PurifyConfig) -> None:
     Raises:
         InputError: the name is unknown, or the weights are no file.
     """
-    backbones.require_known(config.backbone_name)
+    backbones.require_backbone_name(config.backbone_name)
     named = config.weights not in ("random", "pretrained")
     if named and not Path(config.weights).is_file():
         raise InputError(

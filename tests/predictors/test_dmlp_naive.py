@@ -1,4 +1,4 @@
-"""The head: nothing of a fold reaches the net that predicts it, and its predictions help."""
+"""DMLP-Naive: nothing of a fold reaches the net that predicts it, and its predictions help."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_checked_rows_of_other_folds_are_targets_as_they_are(blobs):
     assert np.array_equal(soft[0, rows].max(1), np.ones(len(rows)))
 
 
-def test_the_head_bends_where_a_line_cannot(blobs):
+def test_the_net_bends_where_a_line_cannot(blobs):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(600, 2)).astype(np.float32)
     right = (x[:, 0] * x[:, 1] > 0).astype(np.int32)  # no line separates the classes
@@ -72,7 +72,7 @@ def test_the_head_bends_where_a_line_cannot(blobs):
 
 
 def exact(right, folds, transition=None, given=None):
-    """Targets of nets that are told the right labels, or with ``given`` know nothing but those."""
+    """Targets that name the right labels, or with ``given`` nothing but the given ones."""
     classes = int(right.max()) + 1
     soft = np.eye(classes)[right] if given is None else np.full((len(right), classes), 1 / classes)
     if given is None:

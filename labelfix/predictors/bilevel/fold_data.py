@@ -81,12 +81,13 @@ class FoldRows:
         self.task, self.device, self.classes = task, device, task.classes
         self.source, self.frozen = task.source.to(device), task.frozen.to(device)
         seen = task.annotations.hiding(fold)
-        known = seen.best_known.astype(np.int64)
-        self.visible = torch.arange(len(known))
-        self.noisy = torch.from_numpy(np.flatnonzero((known >= 0) & ~(seen.is_clean & clean_apart)))
+        labels = seen.best_known.astype(np.int64)
+        self.visible = torch.arange(len(labels))
+        apart = seen.is_clean & clean_apart
+        self.noisy = torch.from_numpy(np.flatnonzero((labels >= 0) & ~apart))
         self.clean = torch.from_numpy(np.flatnonzero(seen.is_clean))
-        self.labels_N = torch.from_numpy(known).to(device)
-        given = np.where(seen.given >= 0, seen.given, known).astype(np.int64)
+        self.labels_N = torch.from_numpy(labels).to(device)
+        given = np.where(seen.given >= 0, seen.given, labels).astype(np.int64)
         self.given_N = torch.from_numpy(given).to(device)
         if not len(self.noisy):
             raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
