@@ -19,6 +19,7 @@ from labelfix.retrain import dividemix, elr, hrp
 from labelfix.retrain.cdr import CDR, CDRConfig
 from labelfix.retrain.coteaching import COTEACHING, COTEACHING_PLUS, Coteaching
 from labelfix.retrain.cross_entropy import CrossEntropy, CrossEntropyConfig
+from labelfix.retrain.glc import GLC, GLCConfig
 from labelfix.retrain.problem import Problem
 from labelfix.retrain.semi_supervised import FIXMATCH, FLEXMATCH, UDA, SemiSupervised
 from labelfix.training.config import EpochReport, LoopConfig, Trainable
@@ -36,6 +37,7 @@ class RetrainMethod:
         title: what it is, in a few words.
         needs: the columns of labels.parquet that it reads when labels are purified.
         needs_given: the same with given labels.
+        needs_clean: whether there must be checked rows.
         config: its settings as they are when nobody says otherwise.
         build: makes it from Fabric, the problem and settings like ``config``.
         nets: the modules that are the result; of several the mean is predicted.
@@ -46,6 +48,7 @@ class RetrainMethod:
     title: str
     needs: tuple[str, ...] = ("soft_label", "weight")
     needs_given: tuple[str, ...] = ("given_label",)
+    needs_clean: bool = False
     config: Any
     build: Callable[[Fabric, Problem, Any], Trainable]
     nets: tuple[str, ...] = ("net",)
@@ -91,6 +94,12 @@ METHODS = {
         needs=("soft_label", "weight", "label_reliability", "pseudo_reliability", "decision"),
         needs_given=("given_label", "label", "decision"),
         config=hrp.HRPConfig(), build=hrp.HRP, nets=PAIR, diagnose=hrp.diagnose_gates,
+    ),
+    "glc": RetrainMethod(
+        title="GLC: labels through a measured transition",
+        needs=("soft_label", "weight", "decision"),
+        needs_given=("given_label", "label", "decision"), needs_clean=True,
+        config=GLCConfig(), build=GLC,
     ),
     "uda": RetrainMethod(
         title="sharpened consistency on all rows", config=UDA, build=SemiSupervised
@@ -168,7 +177,7 @@ def retrain(
             or the device is absent.
     """
     method = METHODS[name]
-    _require(problem, settings)
+    _require(name, problem, settings)
     build = partial(_build, problem=problem, settings=settings, name=name)
     trained = train(build, loop, checkpoint=checkpoint, on_epoch=on_epoch)
     nets = []
@@ -189,8 +198,12 @@ def _build(fabric: Fabric, *, problem: Problem, settings: Any, name: str) -> Tra
     return METHODS[name].build(fabric, problem, settings)
 
 
-def _require(problem: Problem, settings: Any) -> None:  # noqa: ANN401
-    """Refuse an upper loss that cannot be measured on these rows."""
+def _require(name: str, problem: Problem, settings: Any) -> None:  # noqa: ANN401
+    """Refuse a method or an upper loss that these rows cannot serve."""
+    if METHODS[name].needs_clean and not len(problem.clean):
+        raise InputError(
+            f"{name} needs checked rows, and none is left", hint="purify with some, or use ce"
+        )
     steered = _upper_loss(settings)
     needs = () if steered is None else steered.needs
     if "clean" in needs and not len(problem.clean):
