@@ -12,6 +12,7 @@ from docs_files import write_files
 
 from labelfix.cli import main
 from labelfix.contract import DECISIONS
+from labelfix.exporters.registry import exporters
 from labelfix.predictors.bilevel.upper_losses import UPPER_LOSSES
 from labelfix.predictors.registry import METHODS as PREDICTORS
 from labelfix.retrain.registry import METHODS as RETRAIN_METHODS
@@ -143,5 +144,7 @@ def test_the_tables_of_methods_are_the_registries():
     }
     trainings = {row[0]: row[2] for row in table("docs/training.md", "`--method`")}
     assert trainings == {name: ", ".join(method.needs) for name, method in RETRAIN_METHODS.items()}
+    formats = {row[0] for row in table("docs/sharing.md", "`--format`")}
+    assert formats == set(exporters())
     losses = {row[0] for row in table("docs/methods.md", "`--upper-loss`")}
     assert losses == set(UPPER_LOSSES)
