@@ -31,7 +31,9 @@ SNIPPET = re.compile(r"^```(python|sh)\n(.*?)^```$", re.M | re.S)
 OUTSIDE = (  # they install, or run these very tests
     "python3 -m venv", "pip install", "pre-commit", "pytest", "zensical", ".ci/run", "git clone",
 )  # fmt: skip
-OTHERS_OPTIONS = {"--quiet", "--strict", "--help", "--ablations"}  # of pip, zensical, recipes
+OTHERS_OPTIONS = {  # of pip, click, a recipe
+    "--quiet", "--force-reinstall", "--no-deps", "--help", "--ablations",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
