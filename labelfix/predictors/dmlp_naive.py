@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from labelfix.decide.soft_targets import FoldTargets
 from labelfix.equations.cross_entropy import forward_corrected
 from labelfix.features.standardise import Design, Matrix
-from labelfix.nets.feature_net import fold_nets
+from labelfix.nets.feature_net import FeatureNet, fold_nets
 from labelfix.training.config import EpochContext, EpochReport, LoopConfig, StepContext
 from labelfix.training.loop import train
 
@@ -118,7 +118,24 @@ def fit_fold_mlps(
     loop: LoopConfig,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
 ) -> NDArray[np.float32]:
-    """Out-of-fold log-probabilities of nets that were trained on soft labels.
+    """Out-of-fold log-probabilities ``(N, K)`` of nets that were trained on soft labels.
+
+    Args:
+        features, targets, config, loop, on_epoch: as for :func:`train_fold_mlps`.
+    """
+    nets = train_fold_mlps(features, targets, config=config, loop=loop, on_epoch=on_epoch)
+    return predict_own_folds(nets, features, targets.folds)
+
+
+def train_fold_mlps(
+    features: Matrix | Design,
+    targets: FoldTargets,
+    *,
+    config: FoldMLPConfig = DEFAULTS,
+    loop: LoopConfig,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> FeatureNet:
+    """A net for each fold, side by side, that saw no label of the fold.
 
     Args:
         features: ``(N, D)``.
@@ -126,9 +143,6 @@ def fit_fold_mlps(
         config: settings of the nets.
         loop: seed and device; epochs and batch size are the nets'.
         on_epoch: called after each epoch.
-
-    Returns:
-        ``(N, K)`` float32.
     """
     count, rows, classes = targets.soft_GNK.shape
     batch = min(config.batch_size, max(16, rows // 8), rows)
@@ -141,14 +155,33 @@ def fit_fold_mlps(
         devices=loop.devices, num_nodes=loop.num_nodes, precision=loop.precision,
     )  # fmt: skip
     state = train(build, settings, on_epoch=on_epoch).modules["nets"]
-    design = Design.of(features, features.device if isinstance(features, Design) else "cpu")
+    design = _placed(features)
     nets = fold_nets(count, design.shape[1], classes, config.hidden)
     nets.load_state_dict(state)
-    logs_NK = np.empty((rows, classes), dtype=np.float32)
-    fold_N = torch.from_numpy(targets.folds.astype(np.int64))
-    with torch.no_grad():
-        for block in design.parts():
-            logits_GBK = nets(design.net_rows(block))
-            own_BK = logits_GBK[fold_N[block], torch.arange(logits_GBK.shape[1])]
-            logs_NK[block] = own_BK.log_softmax(1).numpy()
-    return logs_NK
+    return nets.to(design.device)
+
+
+@torch.no_grad()
+def predict_own_folds(
+    nets: FeatureNet, features: Matrix | Design, folds: NDArray[np.int8]
+) -> NDArray[np.float32]:
+    """Log-probabilities ``(N, K)`` of each row by the net that saw no label of its fold.
+
+    Args:
+        nets: of :func:`train_fold_mlps`, on the same features.
+        features: ``(N, D)``.
+        folds: ``(N,)``.
+    """
+    design = _placed(features)
+    fold_N = torch.from_numpy(folds.astype(np.int64)).to(design.device)
+    logs = []
+    for block in design.parts():
+        logits_GBK = nets(design.net_rows(block))
+        rows = torch.arange(logits_GBK.shape[1], device=design.device)
+        logs.append(logits_GBK[fold_N[block], rows].log_softmax(1).cpu().numpy())
+    return np.concatenate(logs)
+
+
+def _placed(features: Matrix | Design) -> Design:
+    """The scaled features where they are, or on the CPU."""
+    return Design.of(features, features.device if isinstance(features, Design) else "cpu")

@@ -16,6 +16,7 @@ from labelfix.predictors import bilevel_students
 from labelfix.predictors.auxiliary import beside_all
 from labelfix.predictors.bilevel import registry as bilevel
 from labelfix.predictors.dmlp_and_net import dmlp_alone, dmlp_and_net, net_alone
+from labelfix.predictors.glc import run_glc
 from labelfix.predictors.learning import TEACHER, Learning, Predictions
 from labelfix.training.diagnostics import TrainingLog, collapse_of
 
@@ -55,6 +56,7 @@ METHODS = {
     ),
     "dmlp": Method(title="DMLP's linear purifier; the fastest", run=dmlp_alone),
     "dmlp-naive": Method(title="a net trained on DMLP's soft labels", run=net_alone),
+    "glc": Method(title="GLC: a net learns through the noise", run=run_glc),
     **{
         name: Method(
             title=f"{method.title}; with any --upper-loss" if method.steerable else method.title,
