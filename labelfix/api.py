@@ -13,12 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from labelfix import contract
 from labelfix.annotations import Annotations
+from labelfix.contract import read_labels as read
 from labelfix.decide.decisions import Evidence, noise_rate
 from labelfix.errors import InputError
 from labelfix.workflows.arrays import rows_of
 from labelfix.workflows.outputs import corrected
 from labelfix.workflows.purify import Purified, run
 from labelfix.workflows.settings import PurifyConfig, Run
+
+__all__ = ["Result", "purify", "read"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +117,6 @@ def purify(
         features, given, clean_features, clean_labels, audited, seed=config.seed
     )
     return _result(run(rows, Run(config=config)), rows.annotations, classes, config, count)
-
-
-def read(path: str | Path) -> contract.Labels:
-    """Read a labels.parquet, or the one in a purify output folder, and check it.
-
-    Raises:
-        InputError: it is missing or breaks the contract.
-    """
-    return contract.read_labels(path)
 
 
 def _result(

@@ -202,7 +202,7 @@ def read_data(
     terminal: Any,  # noqa: ANN401
 ) -> tuple[Any, Any]:
     """Settings first, since they are quick to check; then the tables."""
-    from labelfix.workflows.purify import clean_source, read
+    from labelfix.workflows.purify import clean_source, read_dataset
     from labelfix.workflows.settings import PurifyConfig
 
     names = ("label_column", "image_column", "id_column", "features")
@@ -213,7 +213,7 @@ def read_data(
         **{role: settings.pop(f"clean_{role}_column", None) for role in ("label", "image", "id")},
     )
     config = PurifyConfig(**settings)
-    dataset = read(data, clean, **columns)
+    dataset = read_dataset(data, clean, **columns)
     for line in dataset.notices:
         terminal.say(line)
     return config, dataset

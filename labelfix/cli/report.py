@@ -47,7 +47,9 @@ def _formats() -> Mapping[str, Titled]:
     help="csv: put ' before text that a spreadsheet would run as a formula.",
 )
 def export_command(run: Path, destination: str, format: str, excel_safe: bool) -> None:
-    """Write RUN for another tool into DESTINATION, a new folder or an address (s3://bucket/name).
+    """Write RUN in the format of another tool.
+
+    DESTINATION is a new folder or an address (s3://bucket/name).
 
     RUN is a folder that purify wrote, or a labels.parquet.
 

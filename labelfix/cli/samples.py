@@ -46,13 +46,13 @@ def corrupt_command(data: Path, out: Path | None, **settings: Any) -> None:  # n
       labelfix corrupt right.csv --noise asymmetric --rate 0.4 --map cat=dog,dog=cat
     """
     from labelfix.workflows import corrupt
-    from labelfix.workflows.purify import read
+    from labelfix.workflows.purify import read_dataset
 
     terminal = terminal_of()
     names = ("label_column", "image_column", "id_column", "features")
     columns = {name: settings.pop(name) for name in names}
     config = corrupt.CorruptConfig(**settings)
-    dataset = read(data, **columns)
+    dataset = read_dataset(data, **columns)
     parent = data if not data.is_dir() else data.parent / data.name
     out = out or parent.with_name(f"{parent.stem}-{config.noise}-{config.rate:g}.csv")
     with writing(out):

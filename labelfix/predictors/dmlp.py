@@ -19,12 +19,12 @@ from labelfix.annotations import Annotations
 from labelfix.features.standardise import Design, Matrix
 from labelfix.predictors.dmlp_passes import DMLP, DMLPConfig, OutOfFold
 
-__all__ = ["DMLP", "DMLPConfig", "OutOfFold", "nested", "purify"]
+__all__ = ["DMLP", "DMLPConfig", "OutOfFold", "nested", "out_of_fold"]
 
 DEFAULTS = DMLPConfig()
 
 
-def purify(
+def out_of_fold(
     features: Matrix | Design,
     annotations: Annotations,
     *,
@@ -65,8 +65,8 @@ def nested(
     own fold it is meaningless (uniform).
 
     Args:
-        features, annotations, config, device, on_pass: as :func:`purify`.
-        chosen: the snapshot of each fold, as :func:`purify` chose.
+        features, annotations, config, device, on_pass: as :func:`out_of_fold`.
+        chosen: the snapshot of each fold, as :func:`out_of_fold` chose.
 
     Returns:
         ``(G, N, K)`` float32 log-probabilities.

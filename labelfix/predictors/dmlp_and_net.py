@@ -58,7 +58,7 @@ def _in_this_process(learning: Learning) -> bool:
 
 def _purify(learning: Learning) -> OutOfFold:
     with learning.report.task("purify (dmlp)") as advance:
-        return dmlp.purify(
+        return dmlp.out_of_fold(
             learning.design,
             learning.annotations,
             device=learning.device,

@@ -87,7 +87,7 @@ def purify_dataset(
     first = is_rank_zero(config.num_nodes)
     folder = OutputFolder.open(out, fresh=fresh, writes=first)
     flow = Run(config=config, folder=folder, report=report)
-    dataset, rows = rows_of(dataset, flow)
+    dataset, rows = rows_to_learn(dataset, flow)
     found = run(rows, flow)
     summary = summarise(dataset, rows, found.predictions, found.decided, flow)
     if first:
@@ -134,7 +134,7 @@ def clean_source(
     return inputs.CleanSource(paths=tuple(paths), columns=inputs.Columns(**columns), drawn=words)
 
 
-def read(
+def read_dataset(
     data: Path, clean: Path | inputs.CleanSource | None = None, **columns: str | None
 ) -> inputs.Dataset:
     """The checked tables; see :func:`labelfix.inputs.read`."""
@@ -147,7 +147,7 @@ def formats() -> str:
     return inputs.listed_formats()
 
 
-def rows_of(dataset: inputs.Dataset, flow: Run) -> tuple[inputs.Dataset, LearningRows]:
+def rows_to_learn(dataset: inputs.Dataset, flow: Run) -> tuple[inputs.Dataset, LearningRows]:
     """The rows to learn from: given features, or images embedded by a backbone.
 
     Returns the dataset too: only images show which clean rows are DATA's under another id.

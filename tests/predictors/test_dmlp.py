@@ -13,7 +13,7 @@ from labelfix.predictors import dmlp
 
 def run(made, **settings):
     config = dmlp.DMLPConfig(**settings)
-    return dmlp.purify(made.features, made.annotations, config=config)
+    return dmlp.out_of_fold(made.features, made.annotations, config=config)
 
 
 def accuracy(found, made):
@@ -41,7 +41,7 @@ def test_digits_with_forty_percent_noise():
     checked[chosen] = right[chosen]
     fold = folds.assign(np.arange(len(right)).astype(np.uint64), checked)
     notes = Annotations.of(given.astype(np.int32), checked, fold, 10)
-    found = dmlp.purify(images.astype(np.float32), notes)
+    found = dmlp.out_of_fold(images.astype(np.float32), notes)
     assert (found.log_probabilities.argmax(1) == right).mean() > 0.85
 
 
@@ -77,11 +77,11 @@ def test_memory_mapped_half_precision_equals_memory(blobs, tmp_path, monkeypatch
     half = made.features.astype(np.float16)
     np.save(tmp_path / "features.npy", half)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    held = dmlp.purify(half, made.annotations)
+    held = dmlp.out_of_fold(half, made.annotations)
     monkeypatch.setattr(standardise, "HELD_BYTES", 0)
-    streamed = dmlp.purify(mapped, made.annotations)
+    streamed = dmlp.out_of_fold(mapped, made.annotations)
     assert np.allclose(streamed.log_probabilities, held.log_probabilities, atol=1e-4)
-    stacked = dmlp.purify(Stacked(mapped[:200], mapped[200:]), made.annotations)
+    stacked = dmlp.out_of_fold(Stacked(mapped[:200], mapped[200:]), made.annotations)
     assert np.array_equal(stacked.log_probabilities, streamed.log_probabilities)
 
 
@@ -128,7 +128,7 @@ def test_features_that_are_not_finite_are_refused(blobs):
 def test_progress_counts_every_pass(blobs):
     made, seen = blobs(rows=60), []
     config = dmlp.DMLPConfig(warm_up=2, passes=3, period=2)
-    dmlp.purify(
+    dmlp.out_of_fold(
         made.features, made.annotations,
         config=config, on_pass=lambda done, total: seen.append((done, total)),
     )  # fmt: skip

@@ -21,7 +21,7 @@ def test_a_column_whose_name_is_needed_comes_out_under_another(feature_files, tm
     files = feature_files()
     frame = pd.read_csv(files.data).assign(weight=range(200))
     frame.to_csv(files.data, index=False)
-    dataset = purify.read(files.data, files.clean, features=files.features)
+    dataset = purify.read_dataset(files.data, files.clean, features=files.features)
     assert "data.csv: column 'weight' comes out as 'original_weight'" in dataset.notices
     purify.purify_dataset(dataset, tmp_path / "run", CONFIG)
     table = pq.read_table(tmp_path / "run" / "labels.parquet")
@@ -32,7 +32,7 @@ def test_a_column_whose_name_is_needed_comes_out_under_another(feature_files, tm
 @pytest.fixture
 def summary(feature_files, tmp_path):
     files = feature_files(missing=20)
-    dataset = purify.read(files.data, files.clean, features=files.features)
+    dataset = purify.read_dataset(files.data, files.clean, features=files.features)
     return purify.purify_dataset(dataset, tmp_path / "run", CONFIG)
 
 

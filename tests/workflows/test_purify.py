@@ -175,9 +175,9 @@ def test_what_people_said_goes_with_the_rows(feature_files, tmp_path):
     words = {"verdict": ["no", "no"], "id": frame["id"][30:32]}
     pd.DataFrame(words).to_csv(files.folder / "two.csv", index=False)
     source = purify.clean_source([files.clean, files.folder / "two.csv"], ["random", "chosen"])
-    dataset = purify.read(files.data, source, features=files.features)
+    dataset = purify.read_dataset(files.data, source, features=files.features)
     run = purify.Run(config=PurifyConfig(device="cpu", method="dmlp"))
-    rows = purify.rows_of(dataset, run)[1].annotations
+    rows = purify.rows_to_learn(dataset, run)[1].annotations
     assert rows.answers[:4].tolist() == [Answer.NONE, Answer.UNSURE, Answer.NONE, Answer.UNSURE]
     assert (rows.answers[30:32] == np.where(rows.given[30:32] >= 0, Answer.WRONG, -1)).all()
     assert set(rows.drawn[:30]) == {Drawn.RANDOM}

@@ -21,7 +21,7 @@ FEATURES = PurifyConfig(device="cpu", method="dmlp")
 
 
 def run_features(folder, out):
-    dataset = purify.read(
+    dataset = purify.read_dataset(
         folder / "data.csv", folder / "clean.csv", features=folder / "features.npy"
     )
     purify.purify_dataset(dataset, out, FEATURES)
@@ -29,7 +29,7 @@ def run_features(folder, out):
 
 
 def run_images(folder, out, **settings):
-    dataset = purify.read(folder / "data.csv", folder / "clean.csv")
+    dataset = purify.read_dataset(folder / "data.csv", folder / "clean.csv")
     config = {"backbone": "smallconv", "device": "cpu", "method": "dmlp", "epochs": 1} | settings
     purify.purify_dataset(dataset, out, PurifyConfig(**config))
     return out
