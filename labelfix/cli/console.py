@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # these bring torch
     from labelfix.decide.evidence import Figure
     from labelfix.workflows.demo import DemoResult
     from labelfix.workflows.outputs import Summary
+    from labelfix.workflows.review import MadePlan
+    from labelfix.workflows.review_answers import ReviewProgress
 
 LINE_SECONDS = 10.0  # between two lines where there is no terminal
 
@@ -131,6 +133,48 @@ class Terminal:
             self.say(f"{run['labels']} labels: {run['method']} reads the columns {columns}")
         if "verdict" in metrics:
             self.result(f"verdict: {metrics['verdict']['words']}")
+
+    def planned(self, made: MadePlan) -> None:
+        """A review plan: its pages, and what plans of several sizes would bring."""
+        rows = [
+            [
+                f"{each.rows:,}",
+                f"{each.corrected:.0f}",
+                f"± {100 * each.gain_half_width:.1f} points",
+                f"± {100 * each.accuracy_half_width:.1f} points",
+            ]
+            for each in made.prospects
+        ]
+        self.table(
+            "What checking more rows would bring",
+            ("rows", "labels corrected", "gain known to", "share right known to"),
+            rows,
+        )
+        self.result(
+            f"plan {made.plan}: {made.targeted} rows whose label is most doubtful, {made.random} "
+            "drawn at random from the others"
+        )
+        for page in made.pages:
+            self.result(f"open in a browser: {page}")
+
+    def reviewed(self, progress: ReviewProgress) -> None:
+        """How far a review is, and what may already be said."""
+        for line in progress.notices:
+            self.say(line)
+        self.result(f"plan {progress.plan}: {progress.decided} of {progress.rows} rows decided")
+        self.result(
+            f"of the random rows, purify had corrected {progress.corrected} labels and broken "
+            f"{progress.broken}: "
+            + ("a gain is shown" if progress.gain_shown else "no gain is shown yet")
+        )
+        for words, share in (
+            ("one person, asked twice", progress.self_agreement),
+            ("two people", progress.pair_agreement),
+        ):
+            if share is not None:
+                self.result(f"{words}: the same answer in {share:.0%} of the rows")
+        if progress.unsettled:
+            self.result(f"{progress.unsettled} rows have answers that differ, and no majority")
 
     def demo(self, found: DemoResult) -> None:
         """The two results of the demo."""

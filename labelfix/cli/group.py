@@ -11,6 +11,7 @@ import labelfix
 from labelfix.cli.purify import embed_command, pretrain_command, purify_command
 from labelfix.cli.report import export_command, report_command
 from labelfix.cli.retrain import evaluate_command, retrain_command
+from labelfix.cli.review import review_command
 from labelfix.cli.samples import corrupt_command, demo_command
 from labelfix.errors import DegenerateLearningError, InputError
 
@@ -72,6 +73,7 @@ def main() -> None:
 for command in (
     purify_command,
     report_command,
+    review_command,
     export_command,
     retrain_command,
     evaluate_command,

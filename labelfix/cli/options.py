@@ -111,6 +111,12 @@ clean_set_options = options(
         "Once for all, or once for each CLEAN.  [default: found by a test]",
     ),
     click.option(
+        "--reviewed",
+        type=PATH,
+        metavar="RUN",
+        help="Take in what people decided about RUN, an output folder of purify: see review.",
+    ),
+    click.option(
         "--clean-label-column",
         metavar="NAME",
         help="Column of right labels in CLEAN.  [default: found by its name, such as "
@@ -210,6 +216,7 @@ def read_data(
     clean = clean_source(
         settings.pop("clean_set", ()),
         settings.pop("clean_set_drawn", ()),
+        settings.pop("reviewed", None),
         **{role: settings.pop(f"clean_{role}_column", None) for role in ("label", "image", "id")},
     )
     config = PurifyConfig(**settings)

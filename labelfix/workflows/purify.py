@@ -41,6 +41,7 @@ from labelfix.workflows.output_folder import (
 )
 from labelfix.workflows.outputs import Summary, renamed_notices, summarise, write_outputs
 from labelfix.workflows.predict import predict
+from labelfix.workflows.review_answers import reviewed_sets
 from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig, Run
 
@@ -118,20 +119,29 @@ def run(rows: LearningRows, flow: Run) -> Purified:
 
 
 def clean_source(
-    paths: Sequence[Path], drawn: Sequence[str] = (), **columns: str | None
+    paths: Sequence[Path],
+    drawn: Sequence[str] = (),
+    reviewed: Path | None = None,
+    **columns: str | None,
 ) -> inputs.CleanSource:
     """Where checked rows are, and what a person says of them.
 
     Args:
         paths: the clean sets.
         drawn: "random" or "chosen", once for all sets or once for each.
+        reviewed: a purify output folder whose review decisions are clean sets too.
         columns: names of their ``label``, ``image`` and ``id`` column.
 
     Raises:
         InputError: the words do not fit the sets.
     """
     words = tuple(Drawn[word.upper()] for word in drawn)
-    return inputs.CleanSource(paths=tuple(paths), columns=inputs.Columns(**columns), drawn=words)
+    named = inputs.CleanSource(paths=tuple(paths), columns=inputs.Columns(**columns), drawn=words)
+    if reviewed is None:
+        return named
+    words = tuple(named.drawn_of(place) for place in range(len(paths)))
+    sets = reviewed_sets(reviewed)
+    return replace(named, paths=(*paths, *sets), drawn=(*words, *sets.values()))
 
 
 def read_dataset(
