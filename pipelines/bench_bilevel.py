@@ -125,7 +125,7 @@ def trainer(
 
 
 def ours(made: FoldTrainer, steps: int = 1) -> None:
-    rows = made.data.noisy[:B].repeat(steps)
+    rows = made.data.noisy_rows[:B].repeat(steps)
     generator = torch.Generator().manual_seed(0)
     context = StepContext(epoch=0, epochs=1, step=0, steps=1, generator=generator)
     made.method.rule.step(made, rows, context)
@@ -133,7 +133,7 @@ def ours(made: FoldTrainer, steps: int = 1) -> None:
 
 def batches(made: FoldTrainer) -> tuple[Batch, Batch]:
     generator = torch.Generator().manual_seed(0)
-    return made.data.batch(made.data.noisy[:B], generator), made.meta_batch(generator)
+    return made.data.batch(made.data.noisy_rows[:B], generator), made.meta_batch(generator)
 
 
 def log_probs(net: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tensor:

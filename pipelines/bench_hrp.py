@@ -57,7 +57,7 @@ def method(kind: str, backbone: str) -> HRP:
             soft_labels=np.eye(K, dtype=np.float32)[right],
             weights=np.ones(ROWS, dtype=np.float32),
             usable=np.ones(ROWS, dtype=bool),
-            right=np.where(np.arange(ROWS) < 100, right, -1).astype(np.int32),
+            clean=np.where(np.arange(ROWS) < 100, right, -1).astype(np.int32),
         ),
         images=True,
         batch_size=BATCH,

@@ -27,7 +27,7 @@ def targets_on(blobs, **changes):
         "soft_labels": np.eye(3, dtype=np.float32)[blobs.given.clip(0)],
         "weights": (blobs.given >= 0).astype(np.float32),
         "usable": np.ones(rows, dtype=bool),
-        "right": blobs.checked,
+        "clean": blobs.checked,
     }
     return Targets(**fields | changes)
 

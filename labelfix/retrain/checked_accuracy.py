@@ -21,27 +21,27 @@ class CheckedAccuracy(nn.Module):
     Kept in buffers, so that a resumed training knows it too.
 
     Args:
-        right: ``(N,)`` the right codes of checked rows, else -1; without any nothing falls.
+        clean: ``(N,)`` verified codes, else -1; without any nothing falls.
         nets: that predict each row once an epoch.
     """
 
-    def __init__(self, right: NDArray[np.int32], nets: int) -> None:
+    def __init__(self, clean: NDArray[np.int32], nets: int) -> None:
         super().__init__()
         self.nets = nets
-        self.right_N: Tensor
+        self.clean_N: Tensor
         self.counts_2: Tensor
         self.best: Tensor
         self.fell: Tensor
-        codes = torch.from_numpy(right.astype(np.int64))
-        self.register_buffer("right_N", codes, persistent=False)
+        codes = torch.from_numpy(clean.astype(np.int64))
+        self.register_buffer("clean_N", codes, persistent=False)
         self.register_buffer("counts_2", torch.zeros(2, dtype=torch.float64))  # right, seen
         self.register_buffer("best", torch.zeros((), dtype=torch.float64))
         self.register_buffer("fell", torch.zeros(()))  # 1 from the first fall on
 
     def count(self, rows: Tensor, predicted: Tensor) -> None:
         """A batch's predictions, rows and classes ``(B,)``."""
-        right_B = self.right_N[rows]
-        hits, seen = (right_B == predicted).sum(), (right_B >= 0).sum()
+        clean_B = self.clean_N[rows]
+        hits, seen = (clean_B == predicted).sum(), (clean_B >= 0).sum()
         self.counts_2 += torch.stack([hits, seen])
 
     def close_epoch(self, fabric: Fabric, *, watched: bool = True) -> None:

@@ -68,17 +68,17 @@ class DivideMixConfig:
 class Split(nn.Module):
     """What the losses of each net say of the rows, for the other one.
 
-    ``clean_2N``: the probability that a row's label is right; ``labelled_2N``: whether it is kept;
+    ``trust_2N``: the probability that a row's label is right; ``labelled_2N``: whether it is kept;
     ``noise_2``: noise rate and symmetry; ``forced``: whether ranks had to help.
     """
 
     def __init__(self, rows: int) -> None:
         super().__init__()
-        self.clean_2N: Tensor
+        self.trust_2N: Tensor
         self.labelled_2N: Tensor
         self.noise_2: Tensor
         self.forced: Tensor
-        self.register_buffer("clean_2N", torch.zeros(2, rows))
+        self.register_buffer("trust_2N", torch.zeros(2, rows))
         self.register_buffer("labelled_2N", torch.zeros(2, rows, dtype=torch.bool))
         self.register_buffer("noise_2", torch.zeros(2))
         self.register_buffer("forced", torch.zeros((), dtype=torch.bool))
@@ -134,7 +134,7 @@ class DivideMix:
         """The split of every row for both nets; computed once, the same in all processes."""
         rows, soft_NK = self.problem.labelled, torch.from_numpy(self.problem.targets.soft_labels)
         classes = soft_NK[rows].argmax(1).numpy()
-        right = self.problem.targets.right[rows.numpy()]
+        verified = self.problem.targets.clean[rows.numpy()]
         one_hot = self.problem.targets.one_hot
         stated_n = np.zeros(len(rows), np.float32) if one_hot else soft_NK[rows].amax(1).numpy()
         belief_nK = torch.zeros(len(rows), soft_NK.shape[1])
@@ -142,15 +142,15 @@ class DivideMix:
         for net, teacher in enumerate(reversed(self.plain)):
             losses = losses_on(teacher, self.problem)
             probability = clean_probability(losses, seed=self.problem.seed).clip(stated_n)
-            probability[right == classes] = 1
+            probability[verified == classes] = 1
             taken, ranks_helped = labelled_part(
                 probability, losses, classes,
                 threshold=self.config.threshold, least=self.config.least,
             )  # fmt: skip
-            clean, taken = self.fabric.broadcast((probability, taken))
-            self._note(net, rows, clean, taken)
+            trust, taken = self.fabric.broadcast((probability, taken))
+            self._note(net, rows, trust, taken)
             p_nK = predict_logits(teacher, self.problem.source, rows).softmax(1)
-            belief_nK += eq.co_refine(soft_NK[rows], torch.from_numpy(clean), p_nK) / 2
+            belief_nK += eq.co_refine(soft_NK[rows], torch.from_numpy(trust), p_nK) / 2
             forced |= ranks_helped
         labels_nK = nn.functional.one_hot(torch.from_numpy(classes), soft_NK.shape[1]).float()
         matrix_KK = eq.noise_matrix(labels_nK, belief_nK)
@@ -158,10 +158,10 @@ class DivideMix:
         self.split.noise_2.copy_(self.fabric.broadcast(noise))
         self.split.forced.fill_(forced)
 
-    def _note(self, net: int, rows: Tensor, clean: np.ndarray, taken: np.ndarray) -> None:
+    def _note(self, net: int, rows: Tensor, trust: np.ndarray, taken: np.ndarray) -> None:
         here = rows.to(self.data.device)
-        self.split.clean_2N[net] = 0
-        self.split.clean_2N[net, here] = torch.from_numpy(clean).to(self.data.device)
+        self.split.trust_2N[net] = 0
+        self.split.trust_2N[net, here] = torch.from_numpy(trust).to(self.data.device)
         self.split.labelled_2N[net] = False
         self.split.labelled_2N[net, here] = torch.from_numpy(taken).to(self.data.device)
 
@@ -198,8 +198,8 @@ class DivideMix:
 
     def _targets(self, net: int, here: Tensor, labelled_B: Tensor, means: list[Tensor]) -> Tensor:
         """Refined labels of the labelled rows, guessed ones of the others, both sharpened."""
-        clean_B = self.split.clean_2N[net, here]
-        refined_BK = eq.co_refine(self.data.soft_NK[here], clean_B, means[net])
+        trust_B = self.split.trust_2N[net, here]
+        refined_BK = eq.co_refine(self.data.soft_NK[here], trust_B, means[net])
         guessed_BK = eq.co_guess(means[net], means[1 - net])
         targets_BK = torch.where(labelled_B[:, None], refined_BK, guessed_BK)
         return eq.sharpen(targets_BK, self.config.temperature)

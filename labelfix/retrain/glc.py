@@ -63,8 +63,8 @@ class GLC:
         self.plain = self.modules["first"]
         self.transition = Transition(problem.targets.soft_labels.shape[1])
         self.modules["transition"] = self.transition
-        self.right_N = torch.from_numpy(problem.targets.right).long().to(fabric.device)
-        noisy = ~torch.isin(problem.labelled, problem.clean)
+        self.clean_N = torch.from_numpy(problem.targets.clean).long().to(fabric.device)
+        noisy = ~torch.isin(problem.labelled, problem.clean_rows)
         self.noisy = problem.labelled[noisy]
 
     def first_epochs(self, epochs: int) -> int:
@@ -88,10 +88,10 @@ class GLC:
         logs_BK = self.modules[name](inputs_B).float().log_softmax(-1)
         loss_B = -(soft_BK * logs_BK).sum(-1)
         if name == "net":
-            right_B = self.right_N[rows.to(self.data.device)]
-            own_B = -logs_BK.gather(1, right_B.clamp_min(0)[:, None])[:, 0]
+            clean_B = self.clean_N[rows.to(self.data.device)]
+            own_B = -logs_BK.gather(1, clean_B.clamp_min(0)[:, None])[:, 0]
             through_B = corrected_cross_entropy(logs_BK, soft_BK, self.transition.matrix_KK)
-            loss_B = torch.where(right_B >= 0, own_B, through_B)
+            loss_B = torch.where(clean_B >= 0, own_B, through_B)
         loss = (weight_B * loss_B).sum() / weight_B.sum()
         optimizer = self.optimizers[name]
         optimizer.zero_grad()
@@ -112,7 +112,7 @@ class GLC:
 
     def _estimate(self) -> None:
         """C from what the first net says of the checked rows, the same in all processes."""
-        clean = self.problem.clean
+        clean = self.problem.clean_rows
         p_MK = predict_logits(self.plain, self.problem.source, clean).softmax(1)
-        found_KK = transition_from_clean(p_MK, self.right_N[clean.to(self.right_N.device)].cpu())
+        found_KK = transition_from_clean(p_MK, self.clean_N[clean.to(self.clean_N.device)].cpu())
         self.transition.matrix_KK.copy_(self.fabric.broadcast(found_KK))

@@ -120,7 +120,7 @@ class HRP:
         self.optimizers: dict[str, Optimizer] = problem.optimizers(self.modules)
         self.plain = [self.modules[name] for name in NETS]
         self.memory = ReliabilityMemory(problem, config.memory)
-        self.checked = CheckedAccuracy(problem.targets.right, nets=2).to(fabric.device)
+        self.checked = CheckedAccuracy(problem.targets.clean, nets=2).to(fabric.device)
         self.modules |= {"memory": self.memory, "checked": self.checked}
         # in bf16 the rounding would decide many signs, and reliabilities are clamped at zero
         self.students = [
@@ -129,7 +129,7 @@ class HRP:
         ]
         upper_loss = config.upper_loss
         if upper_loss == "auto":
-            upper_loss = "ce-clean" if len(problem.clean) else "clid"
+            upper_loss = "ce-clean" if len(problem.clean_rows) else "clid"
         self.objective = RetrainObjective(
             fabric, problem, upper_loss, problem.batch_size // 2, ObjectiveConfig(seed=problem.seed)
         )

@@ -24,7 +24,7 @@ class ProblemRows:
     """The rows of a problem as upper losses ask for them.
 
     Attributes:
-        visible, clean, noisy, classes, noisy_labels: see
+        visible_rows, clean_rows, noisy_rows, noisy_labels, classes: see
             :class:`labelfix.predictors.bilevel.rows_in_view.RowsInView`.
     """
 
@@ -32,9 +32,10 @@ class ProblemRows:
         targets = problem.targets
         codes = targets.codes.astype(np.int64)
         self.source = problem.source.to(device)
-        self.visible, self.clean, self.noisy = problem.usable, problem.clean, problem.labelled
+        self.visible_rows, self.clean_rows = problem.usable, problem.clean_rows
+        self.noisy_rows = problem.labelled
         self.classes = targets.soft_labels.shape[1]
-        self.noisy_labels = codes[self.noisy.numpy()]
+        self.noisy_labels = codes[self.noisy_rows.numpy()]
         self.labels_N = torch.from_numpy(codes).to(device)
 
     @property

@@ -26,7 +26,7 @@ class Targets:
         soft_labels: ``(N, K)`` float32; rows sum to 1; one-hot where the given labels are used.
         weights: ``(N,)`` float32 >= 0; a row of weight 0 has no label that says anything.
         usable: ``(N,)`` bool; other rows may not be looked at (they are tested on).
-        right: ``(N,)`` int32, the label of checked rows, else -1.
+        clean: ``(N,)`` int32 codes that a person verified, else -1.
         label_reliability, pseudo_reliability: ``(N,)`` float32 in [0, 1], NaN = not scored, or
             None = there are none.
     """
@@ -34,7 +34,7 @@ class Targets:
     soft_labels: NDArray[np.float32]
     weights: NDArray[np.float32]
     usable: NDArray[np.bool_]
-    right: NDArray[np.int32]
+    clean: NDArray[np.int32]
     label_reliability: NDArray[np.float32] | None = None
     pseudo_reliability: NDArray[np.float32] | None = None
 
@@ -45,9 +45,9 @@ class Targets:
 
     @property
     def codes(self) -> NDArray[np.int32]:
-        """``(N,)``: the right label of checked rows, else the likeliest; -1 = none, not usable."""
+        """``(N,)``: the verified code, else the likeliest; -1 = none, not usable."""
         likeliest = np.where(self.labelled, self.soft_labels.argmax(1), -1)
-        return np.where(self.usable & (self.right >= 0), self.right, likeliest).astype(np.int32)
+        return np.where(self.usable & (self.clean >= 0), self.clean, likeliest).astype(np.int32)
 
     @property
     def one_hot(self) -> bool:
@@ -92,9 +92,9 @@ class Problem:
         return torch.from_numpy(np.flatnonzero(self.targets.labelled))
 
     @cached_property
-    def clean(self) -> Tensor:
-        """The usable rows whose right label is known (int64, CPU)."""
-        return torch.from_numpy(np.flatnonzero(self.targets.usable & (self.targets.right >= 0)))
+    def clean_rows(self) -> Tensor:
+        """The usable rows with a verified label (int64, CPU)."""
+        return torch.from_numpy(np.flatnonzero(self.targets.usable & (self.targets.clean >= 0)))
 
     def on(self, device: torch.device) -> RowsOnDevice:
         """The rows and their labels on a device."""

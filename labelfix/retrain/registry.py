@@ -200,13 +200,13 @@ def _build(fabric: Fabric, *, problem: Problem, settings: Any, name: str) -> Tra
 
 def _require(name: str, problem: Problem, settings: Any) -> None:  # noqa: ANN401
     """Refuse a method or an upper loss that these rows cannot serve."""
-    if METHODS[name].needs_clean and not len(problem.clean):
+    if METHODS[name].needs_clean and not len(problem.clean_rows):
         raise InputError(
             f"{name} needs checked rows, and none is left", hint="purify with some, or use ce"
         )
     steered = _upper_loss(settings)
     needs = () if steered is None else steered.needs
-    if "clean" in needs and not len(problem.clean):
+    if "clean" in needs and not len(problem.clean_rows):
         raise InputError(
             f"--set upper_loss={settings.upper_loss} is measured on checked rows, and none is left",
             hint="use upper_loss=clid, which needs none",

@@ -107,7 +107,7 @@ def card_of(dataset: CorrectedDataset, config: RetrainConfig, epochs: int) -> Mo
         class_names=labels.class_names,
         backbone=dataset.backbone if dataset.pixels else None,
         start=dataset.start if dataset.pixels else None,
-        nets=len(config.recipe.nets),
+        nets=len(config.registered.nets),
     )
 
 

@@ -71,7 +71,7 @@ class RetrainConfig:
         settings_of(self.method, self.changes)
 
     @property
-    def recipe(self) -> RetrainMethod:
+    def registered(self) -> RetrainMethod:
         return METHODS[self.method]
 
     @property
@@ -81,7 +81,7 @@ class RetrainConfig:
     @property
     def uses(self) -> tuple[str, ...]:
         """The columns of labels.parquet that this training reads."""
-        return self.recipe.columns(self.method_settings, purified=self.labels == "purified")
+        return self.registered.columns(self.method_settings, purified=self.labels == "purified")
 
     def loop(self, epochs: int, rows: int) -> LoopConfig:
         return LoopConfig(
@@ -146,16 +146,16 @@ def train_and_test(
     shared = dataset.in_test
     if shared.any():
         report.say(f"{shared.sum()} rows stand in the test table too and are left out of training")
-    task, loop = plan(
+    problem, loop = problem_of(
         dataset, targets_of(dataset.labels, config.labels, shared, config.uses), config
     )
-    checkpoint = _checkpoint(out, dataset, task, loop, config)
-    trained = _train(task, loop, config, checkpoint, report)
+    checkpoint = _checkpoint(out, dataset, problem, loop, config)
+    trained = _train(problem, loop, config, checkpoint, report)
     device, seen = pick_device(config.device), dataset.test or dataset.train
     logits = predict_logits(trained.net.to(device), seen.source.to(device))
     diagnostics = [
-        *task.source.notices,
-        *config.recipe.diagnose(trained.history),
+        *problem.source.notices,
+        *config.registered.diagnose(trained.history),
         *_collapse(logits, seen.labels),
     ]
     for line in diagnostics:
@@ -166,7 +166,7 @@ def train_and_test(
         test=_tested(logits.argmax(1).numpy(), seen.labels) if dataset.test else None,
         uses=config.uses,
         settings=asdict(config.method_settings),
-        trained_rows=len(task.labelled),
+        trained_rows=len(problem.labelled),
         left_out_as_test_rows=int(shared.sum()),
         epochs=loop.epochs,
         seed=config.seed,
@@ -181,14 +181,14 @@ def train_and_test(
     return Outcome(metrics=metrics, logits=logits)
 
 
-def plan(
+def problem_of(
     dataset: CorrectedDataset, targets: Targets, config: RetrainConfig
 ) -> tuple[Problem, LoopConfig]:
-    """The task and how long it is trained, by the number of labelled rows."""
+    """What is trained, and for how long, by the number of labelled rows."""
     rows = int(targets.labelled.sum())
     default = default_epochs(rows, dataset.pixels, pick_device(config.device))
     loop = config.loop(config.epochs or default, rows)
-    task = Problem(
+    problem = Problem(
         make_net=dataset.net_maker(config.seed),
         source=dataset.train.source_for(targets.codes),
         targets=targets,
@@ -196,11 +196,11 @@ def plan(
         batch_size=loop.batch_size,
         seed=config.seed,
     )
-    return task, loop
+    return problem, loop
 
 
 def _train(
-    task: Problem, loop: LoopConfig, config: RetrainConfig, checkpoint: Path, report: Reporter
+    problem: Problem, loop: LoopConfig, config: RetrainConfig, checkpoint: Path, report: Reporter
 ) -> Retrained:
     """The training, with its progress."""
     title = f"retrain ({config.method}, {config.labels} labels, {loop.epochs} epochs)"
@@ -211,7 +211,7 @@ def _train(
             advance(epoch.epoch, epoch.epochs, note)
 
         return retrain(
-            config.method, task, config.method_settings, loop=loop, checkpoint=checkpoint,
+            config.method, problem, config.method_settings, loop=loop, checkpoint=checkpoint,
             on_epoch=tell,
         )  # fmt: skip
 
@@ -263,7 +263,7 @@ def targets_of(
         soft_labels=soft,
         weights=np.where(left_out, np.float32(0), weights),
         usable=~left_out,
-        right=np.where(checked, labels.label, -1).astype(np.int32),
+        clean=np.where(checked, labels.label, -1).astype(np.int32),
         label_reliability=labels.label_reliability if "label_reliability" in uses else None,
         pseudo_reliability=labels.pseudo_reliability if "pseudo_reliability" in uses else None,
     )
@@ -272,7 +272,7 @@ def targets_of(
 def _checkpoint(
     out: Path,
     dataset: CorrectedDataset,
-    task: Problem,
+    problem: Problem,
     loop: LoopConfig,
     config: RetrainConfig,
 ) -> Path:
@@ -282,7 +282,7 @@ def _checkpoint(
         InputError: the folder cannot be written.
     """
     targets = {
-        name: digest(value) for name, value in vars(task.targets).items() if value is not None
+        name: digest(value) for name, value in vars(problem.targets).items() if value is not None
     }
     key = RETRAIN.key(
         config=asdict(config), epochs=loop.epochs, targets=targets,

@@ -22,8 +22,8 @@ def test_dividemix_divides_by_the_other_net_and_never_into_nothing():
             parameter.zero_()
     method.epoch_rows(step_of(2))
     split = method.split
-    assert (split.clean_2N[1][blobs.given >= 0] == 1).all()  # equal losses tell nothing apart
-    assert (split.clean_2N[0][blobs.given >= 0] < 1).any()
+    assert (split.trust_2N[1][blobs.given >= 0] == 1).all()  # equal losses tell nothing apart
+    assert (split.trust_2N[0][blobs.given >= 0] < 1).any()
     assert not split.labelled_2N[:, blobs.given < 0].any()
     known = torch.from_numpy((blobs.checked >= 0) & (blobs.checked == blobs.given))
     assert split.labelled_2N[:, known].all()
@@ -41,7 +41,7 @@ def test_soft_labels_count_for_no_less_than_they_say():
         fabric = make_fabric("cpu", 1, 1, "32-true")
         methods.append(dividemix.DivideMix(fabric, task, dividemix.DivideMixConfig()))
         methods[-1].epoch_rows(step_of(2))
-    told, untold = (method.split.clean_2N for method in methods)
+    told, untold = (method.split.trust_2N for method in methods)
     assert (told >= torch.from_numpy(soft_NK).amax(1) - 1e-6).all()
     assert (untold < 0.7).any()
 

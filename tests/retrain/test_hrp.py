@@ -103,7 +103,7 @@ def test_hrp_watches_only_while_it_relabels(soft):
         blobs, soft_labels=0.9 * labels_NK + np.float32(0.1 / 3) if soft else labels_NK
     )
     method = hrp.HRP(make_fabric("cpu", 1, 1, "32-true"), task, hrp.HRPConfig())
-    right_N = torch.from_numpy(task.targets.right).long()
+    right_N = torch.from_numpy(task.targets.clean).long()
     fell = []
     # of three epochs: the ramp is over in the second
     for epoch, told in enumerate((right_N, (right_N + 1) % 3, (right_N + 1) % 3)):

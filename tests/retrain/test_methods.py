@@ -116,7 +116,7 @@ def test_images_are_learned_from_too(method):
             soft_labels=np.eye(3, dtype=np.float32)[right],
             weights=np.ones(96, dtype=np.float32),
             usable=np.ones(96, dtype=bool),
-            right=np.where(np.arange(96) < 30, right, -1).astype(np.int32),
+            clean=np.where(np.arange(96) < 30, right, -1).astype(np.int32),
         ),
         images=True,
         batch_size=16,

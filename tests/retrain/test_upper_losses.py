@@ -129,7 +129,7 @@ def test_the_weight_net_s_gradient_equals_double_backward(upper_loss, norm, opti
         batch_size=8,
         targets=Targets(
             soft_labels=np.eye(K, dtype=np.float32)[labels], weights=np.ones(30, np.float32),
-            usable=np.ones(30, bool), right=np.where(np.arange(30) < 12, labels, -1),
+            usable=np.ones(30, bool), clean=np.where(np.arange(30) < 12, labels, -1),
         ),
     )  # fmt: skip
     weights = LearnedWeights(FABRIC, problem, net, trained_by, upper_loss).double()

@@ -159,11 +159,11 @@ def test_targets_by_hand():
     given = retrain.targets_of(labels, "given", none)
     assert given.weights.tolist() == [1, 0, 1]
     assert given.soft_labels[[0, 2]].tolist() == [[1, 0], [0, 1]]
-    assert (purified.right, given.right)[0].tolist() == given.right.tolist() == [-1, -1, -1]
+    assert (purified.clean, given.clean)[0].tolist() == given.clean.tolist() == [-1, -1, -1]
     checked = replace(labels, decision=np.array([4, 3, 0], dtype=np.int8))
     clean = retrain.targets_of(checked, "given", none, ("given_label", "decision"))
-    assert clean.right.tolist() == [1, -1, -1]
-    assert retrain.targets_of(checked, "given", none).right.tolist() == [-1, -1, -1]
+    assert clean.clean.tolist() == [1, -1, -1]
+    assert retrain.targets_of(checked, "given", none).clean.tolist() == [-1, -1, -1]
     hidden = retrain.targets_of(labels, "purified", np.array([True, False, False]))
     assert hidden.usable.tolist() == [False, True, True]
     assert hidden.labelled.tolist() == [False, True, False]

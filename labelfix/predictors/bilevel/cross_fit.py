@@ -93,7 +93,7 @@ def _fold_seed(seed: int, fold: int) -> int:
 
 def _loop_of(task: FoldTask, method: BilevelMethod, loop: LoopConfig) -> LoopConfig:
     """The loop for this method. No loss is scaled here, so that half precision would underflow."""
-    batch = method.student_batch(task.noisy_rows) * method.config.student_steps
+    batch = method.student_batch(task.noisy_count) * method.config.student_steps
     precision = pick_precision(pick_device(loop.device), loop.precision)
     precision = "32-true" if precision == "16-mixed" else precision
     return replace(loop, batch_size=batch, precision=precision)

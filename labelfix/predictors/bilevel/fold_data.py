@@ -50,7 +50,7 @@ class FoldTask:
         return len(self.annotations.fold_numbers)
 
     @property
-    def noisy_rows(self) -> int:
+    def noisy_count(self) -> int:
         """About how many rows with a label a fold's trainer sees."""
         labelled = int((self.annotations.best_known >= 0).sum())
         return labelled * (self.fold_count - 1) // self.fold_count
@@ -67,7 +67,7 @@ class FoldRows:
             stand in for the given ones.
 
     Attributes:
-        visible, clean, noisy, classes: see
+        visible_rows, clean_rows, noisy_rows, classes: see
             :class:`labelfix.predictors.bilevel.rows_in_view.RowsInView`.
 
     Raises:
@@ -82,17 +82,17 @@ class FoldRows:
         self.source, self.frozen = task.source.to(device), task.frozen.to(device)
         seen = task.annotations.hiding(fold)
         labels = seen.best_known.astype(np.int64)
-        self.visible = torch.arange(len(labels))
+        self.visible_rows = torch.arange(len(labels))
         apart = seen.is_clean & clean_apart
-        self.noisy = torch.from_numpy(np.flatnonzero((labels >= 0) & ~apart))
-        self.clean = torch.from_numpy(np.flatnonzero(seen.is_clean))
+        self.noisy_rows = torch.from_numpy(np.flatnonzero((labels >= 0) & ~apart))
+        self.clean_rows = torch.from_numpy(np.flatnonzero(seen.is_clean))
         self.labels_N = torch.from_numpy(labels).to(device)
         given = np.where(seen.given >= 0, seen.given, labels).astype(np.int64)
         self.given_N = torch.from_numpy(given).to(device)
-        if not len(self.noisy):
+        if not len(self.noisy_rows):
             raise DegenerateLearningError(f"fold {fold}: no row with an unchecked label is left")
-        if clean_apart and len(self.clean) < (2 if task.images else 1):
-            left = "only one" if len(self.clean) else "no"
+        if clean_apart and len(self.clean_rows) < (2 if task.images else 1):
+            left = "only one" if len(self.clean_rows) else "no"
             raise DegenerateLearningError(f"fold {fold}: {left} checked row is left; check more")
 
     @property
@@ -123,7 +123,7 @@ class FoldRows:
     @cached_property
     def noisy_labels(self) -> NDArray[np.int64]:
         """Codes of the noisy rows, on the CPU."""
-        return self.labels_N.cpu().numpy()[self.noisy.numpy()]
+        return self.labels_N.cpu().numpy()[self.noisy_rows.numpy()]
 
 
 class FeatureRows:

@@ -91,5 +91,5 @@ def sized(method: BilevelMethod, task: FoldTask) -> tuple[BilevelMethod, int]:
         return method, IMAGE_EPOCHS
     config = replace(method.config, batch=256, optimizer="adamw", lr=2e-3, weight_decay=1e-4)
     method = replace(method, config=config)
-    a_pass = task.noisy_rows // method.student_batch(task.noisy_rows)
+    a_pass = task.noisy_count // method.student_batch(task.noisy_count)
     return method, max(FEATURE_PASSES, -(-FEATURE_STEPS // max(1, a_pass)))

@@ -34,15 +34,15 @@ class RowsInView(Protocol):
     """The rows that an upper loss may be measured on; numbers are int64 on the CPU.
 
     Attributes:
-        visible: all that may be looked at, labelled or not.
-        clean: those with a verified label.
-        noisy: those with a label to learn from.
+        visible_rows: all that may be looked at, labelled or not.
+        clean_rows: those with a verified label.
+        noisy_rows: those with a label to learn from.
         classes: K.
     """
 
-    visible: Tensor
-    clean: Tensor
-    noisy: Tensor
+    visible_rows: Tensor
+    clean_rows: Tensor
+    noisy_rows: Tensor
     classes: int
 
     @property

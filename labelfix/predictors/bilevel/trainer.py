@@ -111,8 +111,8 @@ class FoldTrainer:
 
     def more_rows(self, size: int) -> Tensor:
         """More noisy rows than the loop hands out."""
-        order = torch.randperm(len(self.data.noisy), generator=self.random)
-        return self.data.noisy[order[:size]]
+        order = torch.randperm(len(self.data.noisy_rows), generator=self.random)
+        return self.data.noisy_rows[order[:size]]
 
     def upper_gradient(
         self, parameters: Direction, meta: Batch
@@ -137,7 +137,7 @@ class FoldTrainer:
         self._settled = None
         if self.teaches(context):
             self.meta.choose_again(self.fabric, self._noisy_losses)
-        return self.data.noisy
+        return self.data.noisy_rows
 
     def step(self, rows: Tensor, context: StepContext) -> dict[str, Tensor]:
         # row numbers are drawn on the CPU; the loop has seeded the global generator for this step
@@ -170,7 +170,7 @@ class FoldTrainer:
         """Cross-entropy of each noisy row to its given label."""
         self.student.net.eval()
         losses = []
-        for rows in self.data.noisy.split(_LOOK_ROWS):
+        for rows in self.data.noisy_rows.split(_LOOK_ROWS):
             batch = self.data.batch(rows, None)
             loss_B = nn.functional.cross_entropy(
                 self._logits(batch.x), batch.labels, reduction="none"

@@ -92,7 +92,7 @@ def mean_absolute_error(logits_BK: Tensor, batch: Batch) -> Tensor:
 
 def ce_clean(view: RowsInView, config: ObjectiveConfig) -> Objective:
     """Cross-entropy on the clean rows."""
-    return Objective(rows=view.clean, loss=cross_entropy)
+    return Objective(rows=view.clean_rows, loss=cross_entropy)
 
 
 def ce_noisy(view: RowsInView, config: ObjectiveConfig) -> Objective:
@@ -137,12 +137,14 @@ def clid_sparse(view: RowsInView, config: ObjectiveConfig) -> Objective:
 
     The graph spans all rows in view (FAISS), and a batch is anchors with their neighbours.
     """
-    features, visible = view.features, view.visible.numpy()
+    features, visible = view.features, view.visible_rows.numpy()
     wanted = NeighbourConfig(neighbours=min(NEIGHBOURS, len(visible) - 1), seed=config.seed)
     all_in_view = len(visible) == features.shape[0]
     found = nearest(features if all_in_view else features[visible], wanted).rows
     near = torch.from_numpy(visible[found.astype(np.int64)])
-    place = torch.full((features.shape[0],), -1).scatter(0, view.visible, torch.arange(len(near)))
+    place = torch.full((features.shape[0],), -1).scatter(
+        0, view.visible_rows, torch.arange(len(near))
+    )
     size = 1 + near.shape[1]
 
     def company(anchors: Tensor) -> Tensor:
@@ -173,8 +175,8 @@ UPPER_LOSSES = {
 def _any(view: RowsInView, config: ObjectiveConfig) -> Tensor:
     """Some of all rows in view, labelled or not."""
     random = np.random.default_rng(config.seed)
-    rows = random.permutation(len(view.visible))[: config.rows]
-    return view.visible[torch.from_numpy(np.sort(rows))]
+    rows = random.permutation(len(view.visible_rows))[: config.rows]
+    return view.visible_rows[torch.from_numpy(np.sort(rows))]
 
 
 def _balanced(view: RowsInView, config: ObjectiveConfig, order: Losses | None = None) -> Tensor:
@@ -187,4 +189,4 @@ def _balanced(view: RowsInView, config: ObjectiveConfig, order: Losses | None = 
     for code in range(classes):
         own = np.flatnonzero(labels == code)
         chosen.append(own[np.argsort(rank[own], kind="stable")][:share])
-    return view.noisy[torch.from_numpy(np.sort(np.concatenate(chosen)))]
+    return view.noisy_rows[torch.from_numpy(np.sort(np.concatenate(chosen)))]

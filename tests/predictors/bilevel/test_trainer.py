@@ -53,14 +53,14 @@ def test_a_fold_never_sees_its_own_labels(blobs, name):
 def test_checked_rows_are_never_noisy_rows_too(blobs):
     made = blobs(rows=150, missing=10)
     data = FoldRows(task_of(made), 1, torch.device("cpu"), clean_apart=True)
-    noisy, clean = set(data.noisy.tolist()), set(data.clean.tolist())
+    noisy, clean = set(data.noisy_rows.tolist()), set(data.clean_rows.tolist())
     outside = made.folds != 1
     assert not noisy & clean
     assert clean == set(np.flatnonzero(outside & (made.checked >= 0)).tolist())
     assert noisy == set(np.flatnonzero(outside & (made.checked < 0) & (made.given >= 0)).tolist())
-    assert (data.labels_N[data.clean].numpy() == made.checked[data.clean.numpy()]).all()
+    assert (data.labels_N[data.clean_rows].numpy() == made.checked[data.clean_rows.numpy()]).all()
     together = FoldRows(task_of(made), 1, torch.device("cpu"), clean_apart=False)
-    assert set(together.noisy.tolist()) == noisy | clean
+    assert set(together.noisy_rows.tolist()) == noisy | clean
 
 
 def test_a_teacher_reads_a_checked_row_s_label_as_it_was_given(blobs):
@@ -68,14 +68,14 @@ def test_a_teacher_reads_a_checked_row_s_label_as_it_was_given(blobs):
     made.checked[:] = np.where(np.arange(150) % 2 == 0, made.right, -1)
     task = task_of(made)
     data = FoldRows(task, 1, torch.device("cpu"), clean_apart=True)
-    batch = data.batch(data.clean, None)
-    given = made.given[data.clean.numpy()]
-    assert (batch.labels.numpy() == made.right[data.clean.numpy()]).all()
+    batch = data.batch(data.clean_rows, None)
+    given = made.given[data.clean_rows.numpy()]
+    assert (batch.labels.numpy() == made.right[data.clean_rows.numpy()]).all()
     assert (batch.given.numpy() == np.where(given >= 0, given, batch.labels.numpy())).all()
     assert (batch.given != batch.labels).any()
-    noisy = data.batch(data.noisy, None)
+    noisy = data.batch(data.noisy_rows, None)
     assert (noisy.given == noisy.labels).all()
-    logs_BK = torch.zeros(len(data.clean), 3)
+    logs_BK = torch.zeros(len(data.clean_rows), 3)
     torch.manual_seed(0)
     for name in LABEL_CORRECTORS:
         teacher = METHODS[name].make_teacher(task)
@@ -106,7 +106,7 @@ def test_images_need_two_checked_rows_in_a_fold(blobs):
     made = blobs(rows=60, checked=2)
     made.folds[0], made.folds[1] = 0, 1
     task = task_of(made)
-    assert len(FoldRows(task, 0, torch.device("cpu"), clean_apart=True).clean) == 1
+    assert len(FoldRows(task, 0, torch.device("cpu"), clean_apart=True).clean_rows) == 1
     apart = replace(task, frozen=FeatureRows(made.features))
     assert apart.images
     with pytest.raises(DegenerateLearningError, match="fold 0: only one checked row is left"):

@@ -34,7 +34,7 @@ def test_noisy_meta_sets_hold_the_classes_in_equal_shares(blobs):
 def test_small_losses_are_the_rows_of_right_labels(blobs):
     made = blobs(rows=300, noise=0.3, checked=0)
     data = FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=False)
-    noisy = data.noisy.numpy()
+    noisy = data.noisy_rows.numpy()
     wrong = made.given[noisy] != made.right[noisy]
     losses = np.where(wrong, 3.0, 0.1) + np.random.default_rng(0).normal(0, 0.1, len(noisy))
     upper = UPPER_LOSSES["small-loss"].build(data, ObjectiveConfig(rows=60))
@@ -46,18 +46,18 @@ def test_small_losses_are_the_rows_of_right_labels(blobs):
 def test_equal_losses_do_not_stop_the_choice(blobs):
     data = FoldRows(task_of(blobs(checked=0)), 0, torch.device("cpu"), clean_apart=False)
     upper = UPPER_LOSSES["small-loss"].build(data, ObjectiveConfig(rows=60))
-    assert len(upper.choose_again(np.ones(len(data.noisy), np.float32))) == 60
+    assert len(upper.choose_again(np.ones(len(data.noisy_rows), np.float32))) == 60
 
 
 def test_a_hard_class_has_its_share_of_small_losses(blobs):
     made = blobs(rows=300, noise=0.3, checked=0)
     data = FoldRows(task_of(made), 0, torch.device("cpu"), clean_apart=False)
     losses = np.where(data.noisy_labels == 2, 9.0, 0.0) + np.random.default_rng(0).random(
-        len(data.noisy)
+        len(data.noisy_rows)
     )
     chosen = UPPER_LOSSES["small-loss"].build(data, ObjectiveConfig(rows=60)).choose_again(losses)
     assert np.bincount(made.given[chosen.numpy()]).tolist() == [20, 20, 20]
-    taken = np.isin(data.noisy.numpy(), chosen.numpy()) & (data.noisy_labels == 2)
+    taken = np.isin(data.noisy_rows.numpy(), chosen.numpy()) & (data.noisy_labels == 2)
     others = ~taken & (data.noisy_labels == 2)
     assert losses[taken].max() < losses[others].min()
 
