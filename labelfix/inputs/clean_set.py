@@ -19,6 +19,7 @@ from labelfix.inputs.ids import Ids, match_rows, read_ids
 from labelfix.inputs.labelled_table import LabelledTable, label_place
 from labelfix.inputs.labels import counted_classes, encode
 from labelfix.inputs.messages import counted
+from labelfix.inputs.one_hot import with_one_hot_label
 from labelfix.inputs.right_columns import (
     RightColumns,
     choose_right_columns,
@@ -87,6 +88,7 @@ def read_clean_set(
         InputError: it is DATA itself or a copy, its columns are not plain, a label is no class, or
             its labels repeat the given ones while a column beside them differs.
     """
+    table = with_one_hot_label(table, wanted)
     usual = Columns() if table.is_folder else data.rows.columns
     right = choose_right_columns(
         table, wanted, usual=usual, class_names=data.class_names, prefix="clean-"

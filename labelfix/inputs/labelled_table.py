@@ -16,6 +16,7 @@ from labelfix.inputs.formats import format_of
 from labelfix.inputs.ids import Ids, read_ids
 from labelfix.inputs.labels import LabelColumn, encode
 from labelfix.inputs.messages import did_you_mean, quoted
+from labelfix.inputs.one_hot import with_one_hot_label
 from labelfix.inputs.shards import is_pattern
 from labelfix.inputs.tables import Table
 
@@ -96,6 +97,7 @@ def label_place(table: Table, columns: Columns) -> str:
 
 def read_rows(table: Table, wanted: Columns) -> LabelledTable:
     """Chooses the columns of a table and reads its labels."""
+    table = with_one_hot_label(table, wanted)
     columns, notices = choose_columns(table, wanted)
     labels = encode(table, str(columns.label))
     return LabelledTable(

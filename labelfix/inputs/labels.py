@@ -59,6 +59,14 @@ def encode(table: Table, column: str) -> LabelColumn:
     return LabelColumn(codes=lookup[codes], names=tuple(kept))
 
 
+def labels_in(table: Table, name: str) -> LabelColumn | None:
+    """Returns a column as labels; None where it cannot be labels."""
+    try:
+        return encode(table, name)
+    except InputError:
+        return None
+
+
 def sort_classes(names: Sequence[str]) -> tuple[str, ...]:
     """Sorts class names: numerically where all are integers, else lexicographically."""
     if all(re.fullmatch(r"-?(0|[1-9][0-9]*)", name) for name in names):
@@ -90,10 +98,9 @@ def align(
     booleans = sorted(name.lower() for name in class_names) == ["false", "true"]
     spelled = str.lower if booleans else str
     position = {spelled(name): code for code, name in enumerate(class_names)}
-    known = dict(others or {}) | position
-    lookup = np.array(
-        [*(known.get(spelled(name), _UNKNOWN) for name in labels.names), -1], np.int32
-    )
+    beside = others or {}
+    found = [position.get(spelled(name), beside.get(name, _UNKNOWN)) for name in labels.names]
+    lookup = np.array([*found, -1], dtype=np.int32)
     codes = lookup[labels.codes]
     unknown = np.flatnonzero(codes == _UNKNOWN)
     if len(unknown):

@@ -85,6 +85,7 @@ def read(
     column = source.column if source else None
     wanted = Columns(label=label_column, image=image_column, id=id_column, features=column)
     rows = read_rows(table, wanted)
+    table = rows.table
     notices = check_classes(rows.labels, table=table, column=rows.label_column)
     class_names = sort_classes(rows.labels.names)
     given = align(rows.labels, class_names, table=table, column=rows.label_column)

@@ -14,10 +14,9 @@ from labelfix.inputs.columns import (
     choose_columns,
     free_columns,
     label_by_name,
-    may_be_label,
     only_label,
 )
-from labelfix.inputs.labels import LabelColumn, encode
+from labelfix.inputs.labels import LabelColumn, labels_in
 from labelfix.inputs.tables import Table
 
 # Folded names, the most telling first. "clean" and the like may hold a verdict as well.
@@ -123,16 +122,6 @@ def same_classes(
         for name, labels in found.items()
         if labels is not None and labels.names and set(labels.names) <= known
     }
-
-
-def labels_in(table: Table, name: str) -> LabelColumn | None:
-    """Returns a column as labels; None where it cannot be labels."""
-    if not may_be_label(table.schema.field(name).type):
-        return None
-    try:
-        return encode(table, name)
-    except InputError:
-        return None
 
 
 def _named(

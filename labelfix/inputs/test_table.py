@@ -30,6 +30,7 @@ from labelfix.inputs.labels import (
     require_labels,
 )
 from labelfix.inputs.messages import counted
+from labelfix.inputs.one_hot import with_one_hot_label
 from labelfix.inputs.right_columns import choose_right_columns
 from labelfix.inputs.tables import Table, open_table
 
@@ -101,6 +102,7 @@ def read_labelled(
     if source is not None:
         chosen = replace(chosen, features=source.column)
     rows = _right_rows(table, chosen, usual, like)
+    table = rows.table
     require_labels(rows.labels, table=table, column=rows.label_column)
     labels = align(rows.labels, like, table=table, column=rows.label_column)
     ids, origin = ids_of(rows)
@@ -184,6 +186,7 @@ def _right_rows(
     table: Table, wanted: Columns, usual: Columns | None, like: Sequence[str]
 ) -> LabelledTable:
     """Chooses the columns of a table of right labels and reads its labels."""
+    table = with_one_hot_label(table, wanted)
     right = choose_right_columns(
         table, wanted, usual=usual or Columns(), class_names=like, verdicts=False
     )

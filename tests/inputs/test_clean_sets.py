@@ -103,6 +103,12 @@ def test_none_and_unsure_are_answers(case):
     assert said(dataset, "1 row without an answer count as not checked")
 
 
+def test_answers_beside_boolean_classes(case):
+    case.data = case.write("d.csv", {"id": case.ids(range(12)), "label": [True, False] * 6})
+    dataset = case.read(case.checked(range(3), label=["TRUE", "None of these", "Unsure"]))
+    assert dataset.answers[:3].tolist() == [1, NONE, UNSURE]
+
+
 def test_a_class_that_is_called_none_is_that_class(case):
     case.data = case.write("d.csv", {"id": case.ids(range(12)), "label": ["cat", "none"] * 6})
     assert case.read(case.checked([0, 1], label=["none", "none"])).answers[0] == 1
