@@ -92,7 +92,21 @@ column_options = options(
         help="Features in place of images: an .npy file with one row of numbers for each row of "
         "DATA, a Parquet file with ids, or a list column of DATA.",
     ),
+    click.option(
+        "--decimal-classes",
+        is_flag=True,
+        help="Labels such as 36.6 are classes, though they look like measurements.",
+    ),
+    click.option(
+        "--join-spellings/--no-join-spellings",
+        default=True,
+        show_default=True,
+        help="Whether labels that differ only by case or space are one class.",
+    ),
 )
+COLUMN_SETTINGS = (
+    "label_column", "image_column", "id_column", "features", "decimal_classes", "join_spellings",
+)  # fmt: skip
 
 clean_set_options = options(
     click.option(
@@ -211,8 +225,7 @@ def read_data(
     from labelfix.workflows.purify import clean_source, read_dataset
     from labelfix.workflows.settings import PurifyConfig
 
-    names = ("label_column", "image_column", "id_column", "features")
-    columns = {name: settings.pop(name) for name in names}
+    columns = {name: settings.pop(name) for name in COLUMN_SETTINGS}
     clean = clean_source(
         settings.pop("clean_set", ()),
         settings.pop("clean_set_drawn", ()),

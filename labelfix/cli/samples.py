@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from labelfix.cli.options import (
+    COLUMN_SETTINGS,
     PATH,
     DataCommand,
     column_options,
@@ -49,8 +50,7 @@ def corrupt_command(data: Path, out: Path | None, **settings: Any) -> None:  # n
     from labelfix.workflows.purify import read_dataset
 
     terminal = terminal_of()
-    names = ("label_column", "image_column", "id_column", "features")
-    columns = {name: settings.pop(name) for name in names}
+    columns = {name: settings.pop(name) for name in COLUMN_SETTINGS}
     config = corrupt.CorruptConfig(**settings)
     dataset = read_dataset(data, **columns)
     parent = data if not data.is_dir() else data.parent / data.name

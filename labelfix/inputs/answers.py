@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelfix.annotations import Answer
-from labelfix.inputs.labels import LabelColumn, align
+from labelfix.inputs.known_classes import align
+from labelfix.inputs.labels import LabelColumn
 from labelfix.inputs.tables import Table
 
 _NONE_WORDS = frozenset(

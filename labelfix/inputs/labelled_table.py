@@ -18,6 +18,7 @@ from labelfix.inputs.labels import LabelColumn, encode
 from labelfix.inputs.messages import did_you_mean, quoted
 from labelfix.inputs.one_hot import with_one_hot_label
 from labelfix.inputs.shards import is_pattern
+from labelfix.inputs.spellings import join_spellings
 from labelfix.inputs.tables import Table
 
 
@@ -95,13 +96,25 @@ def label_place(table: Table, columns: Columns) -> str:
     return "the folders' names" if table.is_folder else f"column '{columns.label}'"
 
 
-def read_rows(table: Table, wanted: Columns) -> LabelledTable:
-    """Chooses the columns of a table and reads its labels."""
+def read_rows(
+    table: Table, wanted: Columns, *, decimal_classes: bool = False, join: bool = True
+) -> LabelledTable:
+    """Chooses the columns of a table and reads its labels.
+
+    Args:
+        table: the table.
+        wanted: the columns that a person named.
+        decimal_classes: whether decimals that look like a regression target are classes too.
+        join: whether spellings that differ only by case or space are one class.
+    """
     table = with_one_hot_label(table, wanted)
     columns, notices = choose_columns(table, wanted)
-    labels = encode(table, str(columns.label))
+    labels = encode(table, str(columns.label), any_decimals=decimal_classes)
+    lines: tuple[str, ...] = ()
+    if join:
+        labels, lines = join_spellings(labels, title=table.title)
     return LabelledTable(
-        table=table, columns=columns, labels=labels, notices=(*table.notices, *notices)
+        table=table, columns=columns, labels=labels, notices=(*table.notices, *notices, *lines)
     )
 
 

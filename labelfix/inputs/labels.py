@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import as_integers, is_decimal, is_text
-from labelfix.inputs.messages import counted, did_you_mean, quoted
+from labelfix.inputs.decimal_codes import are_codes, decimal_codes
+from labelfix.inputs.messages import counted, quoted
 from labelfix.inputs.tables import Table
+from labelfix.inputs.text_formats import MOST_CLASSES
 
-MOST_CLASSES = 10_000
 FOLDS = 5
 _SHOWN = 12  # classes in one notice
-_UNKNOWN = -99
 _CLASS_LIKE_HOLES = {"na", "n/a", "null", "none", "unknown", "-1", "?", "-"}
 
 
@@ -36,16 +36,22 @@ class LabelColumn:
     names: tuple[str, ...]
 
 
-def encode(table: Table, column: str) -> LabelColumn:
-    """Reads a label column of text, integers, booleans or integral decimals.
+def encode(table: Table, column: str, *, any_decimals: bool = True) -> LabelColumn:
+    """Reads a label column of text, integers, booleans or decimals.
 
     Null, NaN, and empty or blank text mean no label. Hugging Face's ClassLabel names replace its
-    codes.
+    codes. Decimals are whole numbers that pandas wrote as 17.0, or class codes such as 62.01, which
+    keep the text that the file holds.
+
+    Args:
+        table: the table.
+        column: its label column.
+        any_decimals: whether decimals that look like a regression target are class codes too.
 
     Raises:
-        InputError: the column holds decimals, lists, bytes or anything else that is no class.
+        InputError: the column holds lists, bytes or anything else that is no class.
     """
-    text = _as_text(table, column)
+    text = _as_text(table, column, any_decimals)
     text = _named_by_hugging_face(table, column, text)
     encoded = text.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
@@ -72,48 +78,6 @@ def sort_classes(names: Sequence[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"-?(0|[1-9][0-9]*)", name) for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
-
-
-def align(
-    labels: LabelColumn,
-    class_names: Sequence[str],
-    *,
-    table: Table,
-    column: str,
-    others: Mapping[str, int] | None = None,
-) -> np.ndarray:
-    """Recodes labels to positions in `class_names`, (N,) int32; -1 = no label.
-
-    Booleans are the same in any case: pandas writes True, polars true, a spreadsheet TRUE.
-
-    Args:
-        labels: of one table.
-        class_names: the K classes.
-        table, column: where the labels stand, for the error.
-        others: labels that are allowed beside the classes, with their (negative) codes.
-
-    Raises:
-        InputError: a label is not among the class names.
-    """
-    booleans = sorted(name.lower() for name in class_names) == ["false", "true"]
-    spelled = str.lower if booleans else str
-    position = {spelled(name): code for code, name in enumerate(class_names)}
-    beside = others or {}
-    found = [position.get(spelled(name), beside.get(name, _UNKNOWN)) for name in labels.names]
-    lookup = np.array([*found, -1], dtype=np.int32)
-    codes = lookup[labels.codes]
-    unknown = np.flatnonzero(codes == _UNKNOWN)
-    if len(unknown):
-        label = labels.names[labels.codes[unknown[0]]]
-        none = "" if others is None else "; write 'none' where no class fits"
-        raise InputError(
-            f"label '{label}' is not a class of the dataset",
-            hint=f"{did_you_mean(label, class_names)}known labels: {quoted(class_names, 20)}{none}",
-            file=table.path,
-            row=int(unknown[0]) + 1,
-            column=column,
-        )
-    return codes
 
 
 def require_labels(labels: LabelColumn, *, table: Table, column: str) -> None:
@@ -192,14 +156,20 @@ def _doubtful(names: Sequence[str], table: Table) -> Sequence[str]:
     return [*twins, *([taken] if holes else [])]
 
 
-def _as_text(table: Table, column: str) -> pa.ChunkedArray:
+def _as_text(table: Table, column: str, any_decimals: bool) -> pa.ChunkedArray:
     values = table.column(column)
     kind = values.type
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
         kind = values.type
     if is_decimal(kind):
-        return _integral(values, table, column).cast(pa.string())
+        whole, broken = as_integers(values)
+        if not len(broken):
+            return whole.cast(pa.string())
+        text = decimal_codes(table, column, values)
+        if not any_decimals and not are_codes(text):
+            raise _no_codes(table, column, values, int(broken[0]))
+        return text
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "True", "False")
     if pa.types.is_integer(kind) or is_text(kind) or pa.types.is_null(kind):
@@ -212,17 +182,15 @@ def _as_text(table: Table, column: str) -> pa.ChunkedArray:
     )
 
 
-def _integral(values: pa.ChunkedArray, table: Table, column: str) -> pa.ChunkedArray:
-    whole, broken = as_integers(values)
-    if len(broken):
-        raise InputError(
-            f"{values[int(broken[0])].as_py()} looks like a regression target, not a class",
-            hint="labels are text or whole numbers: choose their column with --label-column",
-            file=table.path,
-            row=int(broken[0]) + 1,
-            column=column,
-        )
-    return whole
+def _no_codes(table: Table, column: str, values: pa.ChunkedArray, row: int) -> InputError:
+    return InputError(
+        f"{values[row].as_py()} looks like a regression target, not a class",
+        hint="choose the column of labels with --label-column, or say with --decimal-classes that "
+        "these numbers are classes",
+        file=table.path,
+        row=row + 1,
+        column=column,
+    )
 
 
 def _named_by_hugging_face(table: Table, column: str, text: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -50,6 +50,9 @@ class WithColumn:
     def child(self, name: str, child: str) -> pa.ChunkedArray:
         return self.content.child(name, child)
 
+    def spelled(self, name: str) -> pa.ChunkedArray | None:
+        return self.content.spelled(name)
+
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         if self.name not in names:
             yield from self.content.batches(names, rows)
@@ -112,7 +115,7 @@ def _one_hot(bits: dict[str, np.ndarray]) -> bool:
 
 
 def _refuse_rivals(table: Table, others: list[str], classes: list[str]) -> None:
-    """Another column may be the labels: beside two columns of 0 and 1 any, else one of few values."""
+    """Beside two columns of 0 and 1 any other may be the labels; beside more, one of few values."""
     rivals = []
     for name in others:
         labels = labels_in(table, name)
@@ -121,7 +124,7 @@ def _refuse_rivals(table: Table, others: list[str], classes: list[str]) -> None:
     if len(rivals) == 1:
         raise InputError(
             f"column '{rivals[0]}' and the one-hot columns {quoted(classes, 4)} may be the labels",
-            hint=f"choose one with --label-column {rivals[0]}, or {_mend(classes)}",
+            hint=f"choose one with --label-column {rivals[0]}, or {_how_to_join(classes)}",
             file=table.path,
         )
 
@@ -156,5 +159,5 @@ def _refused(table: Table, label: str, classes: list[str]) -> InputError:
     )
 
 
-def _mend(classes: list[str]) -> str:
+def _how_to_join(classes: list[str]) -> str:
     return f"join them (pandas: table['label'] = table[{classes}].idxmax(axis=1))"

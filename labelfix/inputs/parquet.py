@@ -43,6 +43,9 @@ class ParquetFiles:
                 parts += pc.struct_field(column, child).chunks
         return pa.chunked_array(parts)
 
+    def spelled(self, name: str) -> pa.ChunkedArray | None:
+        return None
+
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """As the protocol says.
 

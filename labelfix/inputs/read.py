@@ -15,6 +15,7 @@ from labelfix.inputs.clean_set import LabelledData, read_clean_set
 from labelfix.inputs.columns import Columns
 from labelfix.inputs.dataset import Dataset
 from labelfix.inputs.duplicates import match_content
+from labelfix.inputs.known_classes import align
 from labelfix.inputs.labelled_table import (
     FeatureLocation,
     LabelledTable,
@@ -23,7 +24,7 @@ from labelfix.inputs.labelled_table import (
     read_rows,
     require_images,
 )
-from labelfix.inputs.labels import align, check_classes, counted_classes, sort_classes
+from labelfix.inputs.labels import check_classes, counted_classes, sort_classes
 from labelfix.inputs.messages import counted, did_you_mean, quoted
 from labelfix.inputs.row_content import RowContent, read_content
 from labelfix.inputs.tables import open_table
@@ -66,6 +67,8 @@ def read(
     image_column: str | None = None,
     id_column: str | None = None,
     features: str | Path | None = None,
+    decimal_classes: bool = False,
+    join_spellings: bool = True,
 ) -> Dataset:
     """Reads and checks DATA and the clean sets; pixels are decoded later, by `decode`.
 
@@ -76,6 +79,8 @@ def read(
         image_column: the column of paths (relative to the table's folder), bytes or structs.
         id_column: the column of unique ids; None = found by name, else image path or row number.
         features: an .npy file of N x D in DATA's order, a table keyed by id, or a list column.
+        decimal_classes: whether decimals that look like a regression target are classes too.
+        join_spellings: whether labels that differ only by case or space are one class.
 
     Raises:
         InputError: anything about these files that a person can correct.
@@ -84,7 +89,7 @@ def read(
     source = find_features(features, table)
     column = source.column if source else None
     wanted = Columns(label=label_column, image=image_column, id=id_column, features=column)
-    rows = read_rows(table, wanted)
+    rows = read_rows(table, wanted, decimal_classes=decimal_classes, join=join_spellings)
     table = rows.table
     notices = check_classes(rows.labels, table=table, column=rows.label_column)
     class_names = sort_classes(rows.labels.names)

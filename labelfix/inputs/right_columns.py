@@ -16,6 +16,7 @@ from labelfix.inputs.columns import (
     label_by_name,
     only_label,
 )
+from labelfix.inputs.known_classes import KnownClasses
 from labelfix.inputs.labels import LabelColumn, labels_in
 from labelfix.inputs.tables import Table
 
@@ -116,11 +117,11 @@ def same_classes(
     taken = {columns.columns.label, columns.verdict, columns.decision}
     free = [name for name in free_columns(table, columns.columns) if name not in taken]
     found = {name: labels_in(table, name) for name in free}
-    known = set(class_names)
+    known = KnownClasses(class_names)
     return {
         name: labels
         for name, labels in found.items()
-        if labels is not None and labels.names and set(labels.names) <= known
+        if labels is not None and labels.names and known.hold_all(labels.names)
     }
 
 
@@ -145,7 +146,7 @@ def _in_order(table: Table, chosen: Columns, names: Sequence[str]) -> list[str]:
 
 def _holds_verdicts(labels: LabelColumn, class_names: Sequence[str]) -> bool:
     """Whether a column holds verdicts: yes and no, where these are not the classes themselves."""
-    return are_verdicts(labels) and not set(labels.names) <= set(class_names)
+    return are_verdicts(labels) and not KnownClasses(class_names).hold_all(labels.names)
 
 
 def _corrected(
@@ -161,10 +162,8 @@ def _corrected(
         labels = labels_in(table, name)
         if name in (found.verdict, found.decision) or labels is None or not labels.names:
             continue
-        known = set(class_names)
-        if folded(name) not in _VERDICT or all(
-            label in known or is_answer(label) for label in labels.names
-        ):
+        classes = [label for label in labels.names if not is_answer(label)]
+        if folded(name) not in _VERDICT or KnownClasses(class_names).hold_all(classes):
             candidates[name] = labels
     if not candidates:
         return None

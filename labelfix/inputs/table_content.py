@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,10 @@ class TableContent(Protocol):
         """Reads one field of a struct column, (N,), without its other fields."""
         ...
 
+    def spelled(self, name: str) -> pa.ChunkedArray | None:
+        """A column of decimals as the file writes them, (N,) text; None = not known."""
+        ...
+
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Yields the named columns in that order, at most `rows` rows at a time, in row order."""
         ...
@@ -55,9 +59,15 @@ class Opened:
 
 @dataclass(frozen=True)
 class InMemory:
-    """A table that is in memory or mapped into it."""
+    """A table that is in memory or mapped into it.
+
+    Args:
+        table: its columns.
+        spellings: columns of decimals as the file writes them, by name.
+    """
 
     table: pa.Table
+    spellings: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
@@ -72,6 +82,9 @@ class InMemory:
 
     def child(self, name: str, child: str) -> pa.ChunkedArray:
         return pc.struct_field(self.table.column(name), child)
+
+    def spelled(self, name: str) -> pa.ChunkedArray | None:
+        return self.spellings.get(name)
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         yield from self.table.select(list(names)).to_batches(max_chunksize=rows)

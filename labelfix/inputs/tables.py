@@ -92,6 +92,10 @@ class Table:
         """Reads one field of a struct column, (N,), without its other fields."""
         return self.content.child(name, child)
 
+    def spelled(self, name: str) -> pa.ChunkedArray | None:
+        """A column of decimals as the file writes them, (N,) text; None = not known."""
+        return self.content.spelled(name)
+
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yields the named columns in that order, in batches that suit memory, in row order.
 

@@ -15,6 +15,7 @@ from labelfix.inputs.content_hash import content_keys
 from labelfix.inputs.encoded_images import EncodedImages
 from labelfix.inputs.features import not_finite
 from labelfix.inputs.ids import Origin, locate, read_ids
+from labelfix.inputs.known_classes import align
 from labelfix.inputs.labelled_table import (
     LabelledTable,
     find_features,
@@ -24,7 +25,6 @@ from labelfix.inputs.labelled_table import (
 )
 from labelfix.inputs.labels import (
     LabelColumn,
-    align,
     counted_classes,
     encode,
     require_labels,

@@ -15,6 +15,8 @@ import pyarrow.json as pajson
 from labelfix.errors import InputError
 from labelfix.inputs.table_content import InMemory, Opened, join_tables
 
+MOST_CLASSES = 10_000
+_HEAD = 2_000  # rows that tell whether a column has few values
 _DISGUISES = {
     b"PAR1": ("is a Parquet file", "rename it to .parquet"),
     b"PK\x03\x04": ("is a zip or Excel file", "export the sheet as CSV (UTF-8)"),
@@ -39,7 +41,8 @@ def open_delimited(paths: Sequence[Path], *, delimiter: str) -> Opened:
     text = join_tables(paths, [text for text, _ in read])
     columns = [_narrow(column) for column in text.columns]
     notices = tuple(line for _, lines in read for line in lines)
-    return Opened(content=InMemory(pa.table(columns, names=text.column_names)), notices=notices[:1])
+    content = InMemory(pa.table(columns, names=text.column_names), _spellings(text, columns))
+    return Opened(content=content, notices=notices[:1])
 
 
 def open_json_lines(paths: Sequence[Path]) -> Opened:
@@ -165,6 +168,17 @@ def _narrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         return column
     return column if pc.any(pc.match_substring_regex(column, _LOST_AS_FLOAT)).as_py() else number
+
+
+def _spellings(text: pa.Table, columns: list[pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
+    """The text of decimals that may be class codes, of few values: 1.1 and 1.10 are two."""
+    return {
+        name: written.dictionary_encode()
+        for name, written, read in zip(text.column_names, text.columns, columns, strict=True)
+        if pa.types.is_floating(read.type)
+        and len(written.slice(0, _HEAD).unique()) <= _HEAD / 2
+        and len(written.unique()) <= MOST_CLASSES
+    }
 
 
 _PROPER_CSV = "write it as a proper CSV file, for instance with pandas' to_csv"

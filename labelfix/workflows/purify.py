@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -145,7 +146,9 @@ def clean_source(
 
 
 def read_dataset(
-    data: Path, clean: Path | inputs.CleanSource | None = None, **columns: str | None
+    data: Path,
+    clean: Path | inputs.CleanSource | None = None,
+    **columns: Any,  # noqa: ANN401
 ) -> inputs.Dataset:
     """The checked tables; see :func:`labelfix.inputs.read`."""
     dataset = inputs.read(data, clean, **columns)
