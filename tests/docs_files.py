@@ -42,6 +42,7 @@ def _write_images(folder: Path, right: np.ndarray, given: np.ndarray, checked: n
     _save(folder, "right.csv", table[:ROWS])
     _save(folder, "test.csv", table[ROWS:])
     _save(folder, "checked.csv", table.iloc[checked])
+    _save(folder, "more-checked.csv", table.iloc[checked[:4] + 1])
     _save(folder, "data.csv", table.assign(label=NAMES[given])[:ROWS])
     photos = [f"photos/{NAMES[given[row]]}/{row:03d}.png" for row in checked]
     _save(folder, "photos-checked.csv", table.iloc[checked].assign(image=photos))
