@@ -75,7 +75,7 @@ class Scores:
 
 
 def score(
-    features: Matrix,
+    features: Matrix | Design,
     graph: Neighbours,
     annotations: Annotations,
     soft_labels: NDArray[np.floating],
@@ -94,7 +94,7 @@ def score(
     cosines over the temperature, label_i the given label; for a row without one, its q.
 
     Args:
-        features: ``(N, D)``, finite, may be memory-mapped.
+        features: ``(N, D)``, finite, may be memory-mapped; or their design.
         graph: their nearest neighbours.
         annotations: the rows' labels, with the predictions' folds; where none is verified, the
             direction is CLID's.

@@ -60,6 +60,7 @@ class Scaling:
         return torch.where(self.std_D > 0, 1 / (self.std_D.clamp_min(1e-30) * unit), 0.0)
 
 
+_NOWHERE = torch.device("meta")
 CONSTANT = 1e-6  # a smaller spread, in units of the mean, is what rounding leaves of a constant
 
 
@@ -74,7 +75,8 @@ class Design:
     """Rows ``[(f - mean) / (std sqrt(D)), 1]``, float32, so that a row's squared norm is about 2.
 
     The matrix is never held whole unless it is small or the device is a GPU with room:
-    memory-mapped features stay on disk.
+    memory-mapped features stay on disk. A pickled design keeps the scaling and lies nowhere:
+    :meth:`of` places it.
 
     Attributes:
         source: ``(N, D)`` NumPy array or memory map.
@@ -86,32 +88,39 @@ class Design:
     source: Matrix
     scaling: Scaling
     device: torch.device
-    held: Tensor | None
+    held: Tensor | None = None
 
     @classmethod
     def of(
         cls,
         features: Matrix | Design,
-        device: torch.device | str = "cpu",
-        scaling: Scaling | None = None,
+        device: torch.device | str | None = None,
     ) -> Design:
-        """The design of ``(N, D)`` finite features on a device; one that is there stays itself.
+        """The design of ``(N, D)`` finite features on a device.
 
-        Without ``scaling`` they are measured.
+        Args:
+            features: they are measured; a design is not measured again, and stays itself where it
+                lies on this device.
+            device: None = where a design lies, the CPU for features.
         """
-        device = torch.device(device)
         if isinstance(features, Design):
-            if features.device == device:
-                return features
-            return cls.of(features.source, device, features.scaling)
-        scaling = scaling or Scaling.of(features)
-        design = cls(source=features, scaling=scaling, device=device, held=None)
+            there = features.device if device is None else _exactly(device)
+            return features if there == features.device else features._on(there)
+        scaling = Scaling.of(features)
+        return cls(source=features, scaling=scaling, device=_NOWHERE)._on(_exactly(device or "cpu"))
+
+    def _on(self, device: torch.device) -> Design:
+        """The same on another device, held there if it fits."""
+        design = replace(self, device=device, held=None)
         if not fits(design.shape, device):
             return design
         whole = torch.empty(design.shape, device=device)
         for rows, block_BD in design.blocks():
             whole[rows] = block_BD
         return replace(design, held=whole)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"source": self.source, "scaling": self.scaling, "device": _NOWHERE, "held": None}
 
     @cached_property
     def mean(self) -> Tensor:
@@ -168,6 +177,11 @@ class Design:
         relative_D = relative_D.clamp(1 / SCALE_RANGE, SCALE_RANGE) * varies_D
         scale_D = relative_D * (len(std_D) / relative_D.square().mean()) ** 0.5
         return torch.nn.functional.pad(scale_D.float(), (0, 1)).to(self.device)
+
+
+def _exactly(device: torch.device | str) -> torch.device:
+    """A device with its number: cuda:0, not cuda."""
+    return torch.empty(0, device=device).device
 
 
 def fits(shape: tuple[int, int], device: torch.device) -> bool:

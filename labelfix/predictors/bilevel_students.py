@@ -61,7 +61,7 @@ def _say(advance: Advance, done: int, total: int, report: EpochReport) -> None:
 
 def task_of(learning: Learning) -> FoldTask:
     """The rows as students see them: images where there are any, else features with noise."""
-    notes, features = learning.annotations, FeatureRows(learning.features)
+    notes, features = learning.annotations, FeatureRows(learning.design)
     source: BatchSource = features
     make: Callable[[], nn.Module]
     if learning.images is None:

@@ -38,7 +38,7 @@ def dmlp_and_net(learning: Learning) -> Predictions:
     targets, auxiliary = _purified(learning, found)
     with learning.report.task("purify (dmlp-naive)") as advance:
         net = dmlp_naive.fit_fold_mlps(
-            learning.design if _in_this_process(learning) else learning.features,
+            learning.design,
             targets,
             loop=learning.loop,
             on_epoch=lambda epoch: advance(epoch.epoch, epoch.epochs, ""),
@@ -48,12 +48,6 @@ def dmlp_and_net(learning: Learning) -> Predictions:
         auxiliary=auxiliary,
         training_log={"dmlp": _log_of(found)},
     )
-
-
-def _in_this_process(learning: Learning) -> bool:
-    """Whether the net trains here; worker processes measure the features' scale themselves."""
-    loop = learning.loop
-    return learning.device.type == "cpu" and loop.devices * loop.num_nodes == 1
 
 
 def _purify(learning: Learning) -> OutOfFold:

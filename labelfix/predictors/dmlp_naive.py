@@ -155,7 +155,7 @@ def train_fold_mlps(
         devices=loop.devices, num_nodes=loop.num_nodes, precision=loop.precision,
     )  # fmt: skip
     state = train(build, settings, on_epoch=on_epoch).modules["nets"]
-    design = _placed(features)
+    design = Design.of(features)
     nets = fold_nets(count, design.shape[1], classes, config.hidden)
     nets.load_state_dict(state)
     return nets.to(design.device)
@@ -172,7 +172,7 @@ def predict_own_folds(
         features: ``(N, D)``.
         folds: ``(N,)``.
     """
-    design = _placed(features)
+    design = Design.of(features)
     fold_N = torch.from_numpy(folds.astype(np.int64)).to(design.device)
     logs = []
     for block in design.parts():
@@ -180,8 +180,3 @@ def predict_own_folds(
         rows = torch.arange(logits_GBK.shape[1], device=design.device)
         logs.append(logits_GBK[fold_N[block], rows].log_softmax(1).cpu().numpy())
     return np.concatenate(logs)
-
-
-def _placed(features: Matrix | Design) -> Design:
-    """The scaled features where they are, or on the CPU."""
-    return Design.of(features, features.device if isinstance(features, Design) else "cpu")

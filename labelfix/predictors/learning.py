@@ -43,7 +43,7 @@ class Learning:
     """What a predictor learns from, and how.
 
     Attributes:
-        features: ``(N, D)``, array or memory map.
+        features: ``(N, D)``, array or memory map, or their design.
         graph: the rows' nearest neighbours.
         annotations: their labels and folds.
         images: where students train on the images themselves, else None.
@@ -53,7 +53,7 @@ class Learning:
         scratch: a folder for checkpoints, from which an interrupted run goes on.
     """
 
-    features: Matrix
+    features: Matrix | Design
     graph: Neighbours
     annotations: Annotations
     images: RowImages | None = None

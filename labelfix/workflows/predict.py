@@ -8,7 +8,7 @@ from pathlib import Path
 from labelfix.features.neighbours import Neighbours
 from labelfix.predictors import registry
 from labelfix.predictors.learning import Learning, Predictions
-from labelfix.training.devices import pick_device
+from labelfix.training.devices import algebra_device, pick_device
 from labelfix.training.progress import SILENT, Reporter
 from labelfix.workflows.samples import LearningRows
 from labelfix.workflows.settings import PurifyConfig
@@ -36,7 +36,7 @@ def predict(
         DegenerateLearningError: nothing usable was learned.
     """
     learning = Learning(
-        features=rows.features,
+        features=rows.design(algebra_device(config.device)),
         graph=graph,
         annotations=rows.annotations,
         images=rows.images if learns_from_images(config) else None,

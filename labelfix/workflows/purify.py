@@ -276,7 +276,7 @@ def score_rows(
     def build(place: Path | None) -> Scores:
         with flow.report.task("score"):
             return score(
-                rows.features,
+                rows.design(algebra_device(flow.config.device)),
                 graph,
                 rows.annotations,
                 decided.soft_labels,

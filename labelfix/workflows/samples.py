@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from labelfix.annotations import Annotations, Drawn
 from labelfix.features import folds
-from labelfix.features.standardise import Matrix
+from labelfix.features.standardise import Design, Matrix
 from labelfix.predictors.learning import RowImages
 
 
@@ -30,6 +32,17 @@ class LearningRows:
     content: NDArray[np.uint64]
     key: str = ""
     images: RowImages | None = None
+
+    def design(self, device: torch.device) -> Design:
+        """The scaled features on a device: measured and placed once for all stages."""
+        found = self._designs.get(device)
+        if found is None:
+            found = self._designs[device] = Design.of(self.features, device)
+        return found
+
+    @cached_property
+    def _designs(self) -> dict[torch.device, Design]:
+        return {}
 
     @classmethod
     def of(

@@ -1,5 +1,7 @@
 """The one scaling: measured over all rows, whatever their order, for every learner."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -76,7 +78,17 @@ def test_a_design_on_another_device_is_not_measured_again(monkeypatch):
     design = Design.of(features)
     monkeypatch.setattr(Scaling, "of", None)
     assert Design.of(design, "meta").scaling is design.scaling
-    assert Design.of(features, scaling=design.scaling).take(slice(2)).shape == (2, 4)
+    assert Design.of(design) is design
+
+
+def test_a_pickled_design_keeps_its_scaling_and_is_placed_again(monkeypatch):
+    design = Design.of(np.random.default_rng(0).normal(size=(30, 3)))
+    sent = pickle.dumps(design)
+    assert len(sent) < 30 * 3 * 8 + 2000  # the features alone, not the scaled ones beside them
+    monkeypatch.setattr(Scaling, "of", None)
+    found = Design.of(pickle.loads(sent), "cpu")
+    assert torch.equal(found.take(slice(None)), design.take(slice(None)))
+    assert found.held is not None
 
 
 def sorted_by_class(counts):

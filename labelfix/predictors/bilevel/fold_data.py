@@ -130,43 +130,40 @@ class FeatureRows:
     """Frozen features as nets take them (:meth:`Design.net_rows`); training sees noisy ones.
 
     Args:
-        features: ``(N, D)``.
+        features: ``(N, D)``, or their design.
         noise: standard deviation of the noise, in units of a column's root mean square.
     """
 
     notices: tuple[str, ...] = ()
 
-    def __init__(self, features: Matrix, *, noise: float = 0.0) -> None:
-        self.features, self.noise = features, noise
-        self._design: Design | None = None
+    def __init__(self, features: Matrix | Design, *, noise: float = 0.0) -> None:
+        self.design, self.noise = Design.of(features), noise
 
     def __len__(self) -> int:
-        return self.features.shape[0]
+        return self.design.shape[0]
+
+    @property
+    def features(self) -> Matrix:
+        """As they were measured."""
+        return self.design.source
 
     @property
     def columns(self) -> int:
-        return self.features.shape[1] + 1
+        return self.design.shape[1]
 
     def to(self, device: torch.device) -> FeatureRows:
-        if self._design is None or self._design.device != device:
-            self._design = Design.of(self.features, device)
+        self.design = Design.of(self.design, device)
         return self
 
     def train_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         x_BD = self.test_batch(rows)
         if not self.noise:
             return x_BD
-        assert self._design is not None
         noise_BD = torch.randn(x_BD.shape, generator=generator, device=x_BD.device)
-        return x_BD + self.noise * noise_BD * (self._design.net_scale > 0)
+        return x_BD + self.noise * noise_BD * (self.design.net_scale > 0)
 
     def strong_batch(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         return self.train_batch(rows, generator)
 
     def test_batch(self, rows: Tensor) -> Tensor:
-        assert self._design is not None, "ask for rows after to(device)"
-        return self._design.net_rows(rows.numpy())
-
-    def __getstate__(self) -> dict[str, object]:
-        """For worker processes: each measures the features itself."""
-        return {"features": self.features, "noise": self.noise, "_design": None}
+        return self.design.net_rows(rows.numpy())
