@@ -32,10 +32,11 @@ class FeatureNet(nn.Module):
         self, *layers: nn.Module, scale: nn.Module | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        *hidden, self.head = layers
+        *hidden, head = layers
         self.scale = scale or nn.Identity()
         self.backbone = nn.Sequential(*(part for layer in hidden for part in (layer, nn.ReLU())))
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.head = head  # after the others: sums over all weights go in the layers' order
 
     def forward(self, rows_BD: Tensor, embeddings: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Logits ``(B, K)``, or ``(G, B, K)``; and the last hidden layer if asked."""

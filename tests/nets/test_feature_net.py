@@ -46,6 +46,12 @@ def test_the_loss_of_one_fold_moves_its_net_alone():
         assert gradient.flatten(1).any(1).tolist() == [False, True, False, False]
 
 
+def test_weights_come_in_the_order_of_the_layers():
+    """Sums over them depend on it by rounding, and with them what a seed gives."""
+    names = [name for name, _ in student_net(D, K).named_parameters()]
+    assert names == ["backbone.0.weight", "backbone.0.bias", "head.weight", "head.bias"]
+
+
 @pytest.mark.parametrize("make", [student_net, lambda *sizes: fold_nets(3, *sizes)])
 def test_predictions_start_nearly_even(make):
     torch.manual_seed(0)
