@@ -110,7 +110,7 @@ def test_classes_that_come_late_in_the_file_are_learned():
             soft_labels=np.eye(4, dtype=np.float32)[labels],
             weights=np.ones(rows, np.float32),
             usable=np.ones(rows, bool),
-            right=np.full(rows, -1, np.int32),
+            clean=np.full(rows, -1, np.int32),
         ),
         images=False,
         batch_size=512,
