@@ -102,11 +102,16 @@ class Terminal:
         if evidence.audited:
             title = f"Evidence: {evidence.rows} audited rows, each predicted without its own labels"
         else:
-            title = "Self-estimated: no row of the data was checked, so the model measures itself"
+            how = " at random" if summary.checked_rows.audited else ""
+            title = (
+                f"Self-estimated: no row of the data was checked{how}, so the model measures itself"
+            )
         measured = "measured" if evidence.audited else "self-estimated"
         self.table(title, ("", measured, "95 % interval"), rows)
         if evidence.audited and summary.changes_allowed:
             self.result(_verdict(evidence.label_accuracy_gain))
+        if summary.sampling_note:
+            self.result(summary.sampling_note)
 
     def figures(self, title: str, figures: Mapping[str, int | float]) -> None:
         """Figures of evaluate: counts and shares."""

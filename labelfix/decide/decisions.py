@@ -8,12 +8,13 @@ without the fold.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelfix.annotations import Annotations
+from labelfix.decide.audits import SamplingReport, random_audits
 from labelfix.decide.evidence import Evidence, measure, self_estimated
 from labelfix.decide.no_clean_set import estimate, self_estimate
 from labelfix.decide.pooling import Pool, PooledPrediction
@@ -56,6 +57,7 @@ class Decisions:
         change_threshold: by how much a new label must be likelier than the given one, in [0, 1];
             see :func:`labelfix.decide.threshold.change_threshold`; 1 = nothing may change.
         evidence: the measured figures.
+        sampling: how the verified rows were chosen, as far as it was found out.
     """
 
     soft_labels: NDArray[np.float32]
@@ -66,6 +68,7 @@ class Decisions:
     pool_weights: list[float]
     change_threshold: float
     evidence: Evidence
+    sampling: SamplingReport = field(default_factory=SamplingReport)
 
 
 def decide(
@@ -75,7 +78,8 @@ def decide(
 
     Checked rows calibrate; those that had a label (*audited* rows) also show how labels go wrong,
     and alone give evidence. Without them the given labels of all rows tell the noise, seen through
-    the calibrated prediction, and the evidence is the posterior's own opinion.
+    the calibrated prediction, and the evidence is the posterior's own estimate. Rows that were not
+    drawn at random, by the person's word or by what they are, lend their label alone.
 
     Args:
         predictions: the candidates by name; the one whose posterior the checked rows prefer is
@@ -84,10 +88,24 @@ def decide(
         annotations: the rows' labels; folds are those of the predictions.
         config: when a label changes.
     """
+    audits, sampling = random_audits(annotations)
+    if audits.is_clean.any():
+        found = _decide_with_clean_set(predictions, audits, config)
+    else:
+        found = _decide_without_clean_set(predictions, annotations.given, config)
+    rows_V = np.flatnonzero(annotations.is_clean)
+    soft_NK, labels = found.soft_labels, found.labels
+    soft_NK[rows_V] = np.eye(soft_NK.shape[1], dtype=np.float32)[annotations.clean[rows_V]]
+    labels[rows_V] = annotations.clean[rows_V]
+    return replace(found, sampling=sampling)
+
+
+def _decide_with_clean_set(
+    predictions: Predictions, annotations: Annotations, config: DecideConfig
+) -> Decisions:
+    """Pool, threshold and evidence from verified rows that were drawn at random."""
     given, clean = annotations.given, annotations.clean
     rows_V = np.flatnonzero(annotations.is_clean)
-    if not len(rows_V):
-        return _decide_without_clean_set(predictions, given, config)
     candidates = {name: PooledPrediction.of(logs, given) for name, logs in predictions.items()}
     losses = posterior_losses(candidates, annotations, rows_V)
     predictor = min(losses, key=lambda name: losses[name])

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfix.annotations import Annotations
-from labelfix.decide.pooling import PooledPrediction
+from labelfix.decide.audits import random_audits
+from labelfix.decide.no_clean_set import estimate
+from labelfix.decide.pooling import Pool, PooledPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +44,13 @@ def fold_targets(
         annotations: the N rows' labels.
     """
     rows, classes = predictors[0][0].shape
+    audits, _ = random_audits(annotations)
     soft_GNK = np.empty((len(predictors), rows, classes), np.float32)
     transition_GKK = np.empty((len(predictors), classes, classes), np.float32)
     for fold, hidden in enumerate(predictors):
         visible = annotations.hiding(fold)
         seen = np.flatnonzero(visible.is_clean)
-        candidate = PooledPrediction.of(hidden, visible.given)
-        pool = candidate.fit(visible, seen)
+        pool = _pool_of(hidden, audits.hiding(fold))
         soft_GNK[fold] = pool.posterior(hidden, annotations.given)
         soft_GNK[fold, seen] = np.eye(classes)[annotations.clean[seen]]
         transition_GKK[fold] = pool.transition.numpy()
@@ -58,3 +60,11 @@ def fold_targets(
         given=annotations.unverified_given,
         folds=annotations.folds,
     )
+
+
+def _pool_of(hidden: Sequence[NDArray[np.floating]], audits: Annotations) -> Pool:
+    """The pool of the verified rows that count, or of the given labels where none does."""
+    rows = np.flatnonzero(audits.is_clean)
+    if not len(rows) and (audits.given >= 0).any():
+        return estimate(hidden, audits.given)
+    return PooledPrediction.of(hidden, audits.given).fit(audits, rows)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelfix import contract, inputs
 from labelfix.annotations import Annotations, Answer, Drawn
+from labelfix.decide.audits import SamplingReport
 from labelfix.decide.decisions import Decisions, noise_rate
 from labelfix.decide.evidence import Evidence
 from labelfix.decide.scores import Scores
@@ -96,6 +97,8 @@ class Summary:
         pool_weights: what prediction, transition and agreement count for.
         training_log: what is kept of each prediction's training, by name.
         evidence: how right the labels are.
+        sampling: how the checked rows were chosen, as far as it was found out.
+        sampling_note: what a person should know of it, or None.
         notices: what a person should know of the input, one line each.
         fingerprints: hashes of what was read.
         seconds: of each stage.
@@ -119,6 +122,8 @@ class Summary:
     pool_weights: list[float]
     training_log: Mapping[str, TrainingLog]
     evidence: Evidence
+    sampling: SamplingReport
+    sampling_note: str | None
     notices: tuple[str, ...]
     fingerprints: Fingerprints
     seconds: dict[str, float]
@@ -171,6 +176,8 @@ def summarise(
         pool_weights=decided.pool_weights,
         training_log=predictions.training_log,
         evidence=decided.evidence,
+        sampling=decided.sampling,
+        sampling_note=sampling_note(decided.sampling),
         notices=dataset.notices,
         fingerprints=Fingerprints(
             data=dataset.fingerprint,
@@ -189,6 +196,17 @@ def settings_of_run(config: PurifyConfig, decided: Decisions) -> dict[str, Setti
         "backbone": config.backbone_name,
         "weights": weights_name(config.weights),
     }
+
+
+def sampling_note(found: SamplingReport) -> str | None:
+    """What a person should know of how the checked rows were chosen; None = nothing."""
+    if found.chosen:
+        return (
+            f"{found.chosen} checked rows were chosen, not drawn at random: their labels are used, "
+            "and nothing is measured on them. Evidence needs rows drawn at random: "
+            "labelfix review RUN --budget 200"
+        )
+    return "The checked rows are taken as drawn at random on your word." if found.on_word else None
 
 
 def noise_rate_interval(evidence: Evidence) -> tuple[float, float] | None:

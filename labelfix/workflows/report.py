@@ -87,7 +87,7 @@ def _gather(
         review_rank=labels.review_rank,
         noise_rate=summary["noise_rate"],
         transition=np.array(summary["transition_matrix"], np.float64),
-        proof=proof_of(summary["evidence"]),
+        proof=proof_of(summary["evidence"], summary.get("sampling") or {}),
         show=RowViews.of(folder.labels, labels).show,
         findings=None if graph is None else _findings(folder, graph, labels),
         row_map=_row_map(folder, labels),
@@ -98,10 +98,10 @@ def _gather(
     )
 
 
-def proof_of(evidence: Mapping[str, Any]) -> Proof:
+def proof_of(evidence: Mapping[str, Any], sampling: Mapping[str, Any]) -> Proof:
     """The evidence of a summary, as the report says it."""
     kind: EvidenceKind = "random" if evidence["audited"] else "self"
-    if evidence["audited"] and evidence.get("origin") == "word":
+    if evidence["audited"] and sampling.get("on_word"):
         kind = "word"
     bins = evidence.get("calibration") or ()
     return Proof(
@@ -183,9 +183,10 @@ def _features_of(folder: OutputFolder, labels: contract.Labels) -> NDArray[Any] 
 
 
 def _warnings(summary: Mapping[str, Any]) -> list[str]:
-    if summary.get("changes_allowed", True):
-        return []
-    return ["No label was changed: on the checked rows, changes did more harm than good."]
+    found = [] if not summary.get("sampling_note") else [summary["sampling_note"]]
+    if not summary.get("changes_allowed", True):
+        found.append("No label was changed: changes did more harm than good on the checked rows.")
+    return found
 
 
 def _settings(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
