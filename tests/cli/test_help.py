@@ -9,7 +9,7 @@ import pytest
 from labelfix.cli import main
 
 DESIGN = {
-    "demo", "purify", "retrain", "export", "report", "pretrain", "embed", "score", "corrupt",
+    "demo", "purify", "retrain", "export", "report", "review", "pretrain", "embed", "corrupt",
     "evaluate",
 }  # fmt: skip
 
