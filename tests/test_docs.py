@@ -116,6 +116,16 @@ def test_every_page_is_in_the_navigation():
     assert sorted(named) == sorted(file.name for file in (ROOT / "docs").glob("*.md"))
 
 
+def test_the_map_names_every_folder():
+    drawn = PAGES["CONTRIBUTING.md"].split("```text\n")[1].split("```")[0]
+    named = set(re.findall(r"[\w.]+/?", drawn))
+    for place in (ROOT / "labelfix").iterdir():
+        if place.is_dir() and not place.name.startswith("_"):
+            assert f"{place.name}/" in named
+        elif place.suffix == ".py" and not place.name.startswith("_"):
+            assert place.name in named
+
+
 def test_the_reference_shows_every_command():
     text = PAGES["docs/cli.md"]
     assert set(re.findall(r'^show\("(.+)"\)$', text, re.M)) == set(main.commands)
