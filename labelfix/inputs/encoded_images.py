@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import is_encoded, is_text
+from labelfix.inputs.file_names import find_file
 from labelfix.inputs.messages import counted
 from labelfix.inputs.tables import Table
 
@@ -59,7 +60,7 @@ class EncodedImages:
         if isinstance(value, dict):
             value = value["bytes"] if value["bytes"] is not None else value["path"]
         if isinstance(value, str):
-            return Path(self.table.root, value)
+            return Path(find_file(str(self.table.root), value))
         return value if isinstance(value, bytes) else b""
 
 
@@ -100,7 +101,7 @@ def check_images(images: EncodedImages) -> np.ndarray:
 def _size(root: str, path: str | None) -> int:
     """Returns the size in bytes of a file; -1 where there is none."""
     try:
-        status = os.stat(os.path.join(root, path or ""))
+        status = os.stat(find_file(root, path or ""))
     except (OSError, ValueError):
         return -1
     return status.st_size if stat.S_ISREG(status.st_mode) else -1
@@ -108,7 +109,7 @@ def _size(root: str, path: str | None) -> int:
 
 def _explain(images: EncodedImages, index: int, number: int) -> InputError:
     path = images.paths[index] if images.paths else None
-    where = Path(images.table.root, path or "")
+    where = Path(find_file(str(images.table.root), path or ""))
     hint = f"paths are relative to {images.table.root}"
     if path is None:
         problem, hint = "has no image", "give an image in every row, or pass --features"

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from labelfix.errors import InputError
 from labelfix.inputs.arrow_types import as_integers, is_decimal, is_text
 from labelfix.inputs.columns import Columns
+from labelfix.inputs.file_names import find_file
 from labelfix.inputs.messages import counted
 from labelfix.inputs.tables import Table
 
@@ -144,9 +145,10 @@ def match_rows(
         return found
     # A file may stand in several rows of DATA under ids of their own: the first is taken here,
     # the others are found by content.
-    unique = pd.Series(np.arange(len(ours)), index=ours)
+    unique = pd.Series(np.arange(len(ours)), index=pd.Index(ours, dtype=object))
     unique = unique[~unique.index.duplicated()]
-    found[open_rows] = unique.reindex(theirs[open_rows], fill_value=-1).to_numpy()
+    wanted = pd.Index(theirs[open_rows], dtype=object)
+    found[open_rows] = unique.reindex(wanted, fill_value=-1).to_numpy()
     if data_ids.origin is Origin.PATH and ids.origin is Origin.PATH:
         lost = [row for row in np.flatnonzero(found == -1) if not os.path.exists(theirs[row])]
         found[lost] = locate(data_ids.values, ids.values[lost])
@@ -179,4 +181,4 @@ def _files(table: Table, column: str | None) -> np.ndarray | None:
         return None
     root = os.path.abspath(table.root)
     paths = table.column(column).cast(pa.string()).to_pylist()
-    return np.array([os.path.normpath(os.path.join(root, path or "")) for path in paths], object)
+    return np.array([os.path.normpath(find_file(root, path or "")) for path in paths], object)

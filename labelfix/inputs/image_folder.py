@@ -10,6 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from labelfix.errors import InputError
+from labelfix.inputs.file_names import as_text, is_text
 from labelfix.inputs.formats import format_of
 from labelfix.inputs.messages import counted, quoted
 
@@ -26,7 +27,8 @@ def read_folder(root: Path) -> tuple[pa.Table, tuple[str, ...]]:
     Raises:
         InputError: there are no class folders, no images, or the classes are split names.
     """
-    files = sorted(_walk(root, ""))
+    found = sorted(_walk(root, ""))
+    files = [as_text(name) for name in found]
     images, others = _part(files)
     classes = sorted({path.split("/", 1)[0] for path in images if "/" in path})
     if not classes:
@@ -42,7 +44,7 @@ def read_folder(root: Path) -> tuple[pa.Table, tuple[str, ...]]:
         )
     labels = [path.split("/", 1)[0] if "/" in path else None for path in images]
     table = pa.table({"image": pa.array(images, pa.string()), "label": pa.array(labels)})
-    return table, _left_out(root, others)
+    return table, (*_left_out(root, others), *_not_utf8(root, found))
 
 
 def _largest(splits: list[str]) -> str:
@@ -89,6 +91,17 @@ def _left_out(root: Path, others: list[str]) -> tuple[str, ...]:
     files = counted(len(others), "file")
     return (
         f"{root.resolve().name}: {files} left out that are not images, the first '{others[0]}'",
+    )
+
+
+def _not_utf8(root: Path, found: list[str]) -> tuple[str, ...]:
+    odd = [as_text(name) for name in found if not is_text(name)]
+    if not odd:
+        return ()
+    files = counted(len(odd), "file name")
+    return (
+        f"{root.resolve().name}: {files} not in UTF-8, written by their bytes, the first "
+        f"'{odd[0]}' (convmv -r -f latin1 -t utf8 --notest renames them)",
     )
 
 

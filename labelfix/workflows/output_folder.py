@@ -83,7 +83,7 @@ def stamps(files: Sequence[Path]) -> str:
     found = hashlib.blake2b(digest_size=16)
     for file in files:
         state = file.stat()
-        found.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
+        found.update(os.fsencode(file) + f" {state.st_size} {state.st_mtime_ns}\n".encode())
     return found.hexdigest()
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from labelfix import contract
+from labelfix.inputs.file_names import find_file
 from labelfix.report.pictures import data_uri
 from labelfix.report.purify_report import Shown
 from labelfix.workflows.source import Source, candidates
@@ -99,7 +100,7 @@ class RowViews:
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, str):
-            return self.root / value
+            return Path(find_file(str(self.root), value))
         return value if isinstance(value, bytes) and value else None
 
 
