@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from labelfix.errors import InputError
-from labelfix.inputs.file_names import as_text, is_text
+from labelfix.inputs.file_names import as_text, is_utf8
 from labelfix.inputs.formats import format_of
 from labelfix.inputs.messages import counted, quoted
 
@@ -95,7 +95,7 @@ def _left_out(root: Path, others: list[str]) -> tuple[str, ...]:
 
 
 def _not_utf8(root: Path, found: list[str]) -> tuple[str, ...]:
-    odd = [as_text(name) for name in found if not is_text(name)]
+    odd = [as_text(name) for name in found if not is_utf8(name)]
     if not odd:
         return ()
     files = counted(len(odd), "file name")
