@@ -46,8 +46,19 @@ def test_no_way_of_choosing_makes_the_other_labels_worse(way, noise):
 def test_taken_for_a_random_draw_they_would_do_harm():
     right, given, rows, notes, logs = chosen_rows("only wrong", 0.1)
     others = np.setdiff1d(np.arange(len(right)), rows)
+    notes = replace(notes, drawn=np.full(len(right), Drawn.RANDOM, np.int8))
     found = decide({"dmlp": [logs]}, notes)
+    assert found.sampling.on_word
     assert (found.labels == right)[others].mean() < (given == right)[others].mean() - 0.05
+
+
+def test_a_list_of_corrections_is_recognised_without_a_word():
+    right, given, rows, notes, logs = chosen_rows("only wrong", 0.1)
+    others = np.setdiff1d(np.arange(len(right)), rows)
+    found = decide({"dmlp": [logs]}, notes)
+    assert found.sampling.chosen == len(rows)
+    assert not found.evidence.audited
+    assert (found.labels == right)[others].mean() >= (given == right)[others].mean() - 0.003
 
 
 def test_chosen_rows_beside_random_ones_change_no_figure():
